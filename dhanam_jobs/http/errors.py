@@ -1,0 +1,127 @@
+"""Turns every exception into an answer: one table of statuses and codes, one envelope. Logs nothing itself.
+
+The envelope is `{"success": false, "error": {code, message, details?, retryable?, retryAfterMs?}, "meta":
+{status, timestamp, path, method, requestId, correlationId}}`; `details`, `retryable` and `retryAfterMs` are
+left out where they say nothing. A message never holds a stack trace, an address or a secret.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from dhanam_jobs.engine import errors as engine
+from dhanam_jobs.http import codec
+
+CODES: Final[Mapping[int, str]] = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_ERROR",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_SERVER_ERROR",
+    502: "BAD_GATEWAY",
+    503: "SERVICE_UNAVAILABLE",
+    504: "GATEWAY_TIMEOUT",
+}
+"""Status → the envelope's code."""
+
+
+class ApiError(Exception):
+    """An answer other than success, raised by endpoints and guards.
+
+    Args:
+        status: one of `CODES`.
+        message: for the client: names the thing, the value found and the value wanted.
+        details: further facts for programs.
+        retry_after_s: seconds after which the same request may succeed; None: repeating it is no use.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.details = details
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """How one kind of exception is answered; without a message, its own text is fit for clients."""
+
+    status: int
+    message: str | None = None
+    retry_after_s: float | None = None
+
+
+_TABLE: Final[Mapping[type[Exception], _Row]] = {
+    engine.UnknownQueue: _Row(404),
+    engine.JobNotFound: _Row(404),
+    engine.UnknownJobName: _Row(422),
+    engine.InvalidPayload: _Row(422),
+    engine.Draining: _Row(503, "The service is shutting down and takes no new jobs", 30.0),
+    # The engine's text may name the server's address.
+    engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
+    engine.ResultTimeout: _Row(504, "The job has not ended in time", 5.0),
+}
+"""Exception → answer, the nearest class in its family wins; what stands in no row is answered with 500."""
+
+INTERNAL: Final = "Something went wrong on our side; the request id finds it in our logs"
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """Return the answer that `error` deserves."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, codec.BodyError):
+        return ApiError(error.status, str(error))
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, error.detail, headers=error.headers)
+    for kind in type(error).__mro__:
+        if row := _TABLE.get(kind):
+            return ApiError(row.status, row.message or str(error), retry_after_s=row.retry_after_s)
+    return ApiError(500, INTERNAL)
+
+
+def error_response(scope: Scope, error: ApiError) -> Response:
+    """Return the envelope for `error`, raised while `scope`'s request was served."""
+    said: dict[str, Any] = {"code": CODES.get(error.status, "ERROR"), "message": error.message}
+    headers = dict(error.headers)
+    if error.details:
+        said["details"] = error.details
+    if error.retry_after_s is not None:
+        said |= {"retryable": True, "retryAfterMs": round(error.retry_after_s * 1000)}
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    state = scope.get("state", {})
+    meta = {
+        "status": error.status,
+        "timestamp": codec.iso_time(time.time_ns() // 1_000_000),
+        "path": scope["path"],
+        "method": scope["method"],
+        "requestId": state.get("request_id"),
+        "correlationId": state.get("correlation_id"),
+    }
+    return codec.json_response({"success": False, "error": said, "meta": meta}, error.status, headers)
