@@ -1,0 +1,102 @@
+"""Where a query gets its connection: a new transaction each, or the one transaction that a caller holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from dhanam_jobs.handlers.store.errors import StoreError, StoreUnavailable
+
+
+class Connections(Protocol):
+    """Gives connections inside a transaction; leaving the context commits, an exception rolls back."""
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that only reads: one snapshot, and on SQLite it waits for no writer."""
+        ...
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that may write: on SQLite it holds the one write lock from the start."""
+        ...
+
+
+class PooledConnections:
+    """A transaction of its own for each call.
+
+    Raises StoreUnavailable when the database doesn't answer.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._single_writer = engine.dialect.name == "sqlite"
+        # SQLite's own waiting is a poll without an order; within this process writers queue up instead.
+        self._write_lock = asyncio.Lock()
+        self._writer: asyncio.Task[object] | None = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        with _naming_outages():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(read_only=True)
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        if not self._single_writer:
+            with _naming_outages():
+                async with self._engine.begin() as connection:
+                    yield connection
+            return
+        if self._writer is not None and self._writer is asyncio.current_task():
+            raise StoreError(
+                "store: found a write inside an open transaction, wanted the transaction's own queries"
+            )
+        async with self._write_lock:
+            self._writer = asyncio.current_task()
+            try:
+                with _naming_outages():
+                    async with self._engine.begin() as connection:
+                        yield connection
+            finally:
+                self._writer = None
+
+
+class HeldConnection:
+    """Gives the one connection of an open transaction, whatever is asked for."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        yield self._connection
+
+    writing = reading
+
+
+class _naming_outages:  # noqa: N801 - reads as the verb it is
+    """Turns the drivers' many signs of an outage into StoreUnavailable; other errors pass."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        broken = isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        )
+        if broken and error is not None:
+            cause = getattr(error, "orig", None) or error
+            raise StoreUnavailable(f"store: {type(cause).__name__}: {cause}") from error
+
+
+class TableQueries:
+    """Base of the query groups: a method is one transaction, or part of the one that a caller holds."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections

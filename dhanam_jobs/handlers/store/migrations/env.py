@@ -1,0 +1,13 @@
+"""Runs the migrations on the connection that migrate.py holds, inside its transaction."""
+
+from alembic import context
+
+from dhanam_jobs.handlers.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,68 @@
+"""The stored rules of a space, in the order in which they are tried; what they mean is handlers/rules'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from dhanam_jobs.handlers.store.connections import TableQueries
+from dhanam_jobs.handlers.store.schema import budgets, categories, transaction_rules
+from dhanam_jobs.handlers.store.upsert import Row, upsert
+
+
+class StoredRule(msgspec.Struct, frozen=True):
+    """An enabled rule as stored: `conditions` is raw JSON of any shape.
+
+    `category_space_id` is the space of the rule's category, None when it has no category; a rule whose
+    category belongs to another space than the rule must not be used.
+    """
+
+    id: str
+    space_id: str
+    name: str
+    priority: int
+    conditions: Any
+    category_id: str | None
+    category_space_id: str | None
+
+
+class Rules(TableQueries):
+    """Queries over `transaction_rules`."""
+
+    async def of_space(self, space_id: str) -> list[StoredRule]:
+        """The enabled rules of a space: highest priority first, then the older, then by id."""
+        rules = transaction_rules
+        query = (
+            sa.select(
+                rules.c.id,
+                rules.c.space_id,
+                rules.c.name,
+                rules.c.priority,
+                rules.c.conditions,
+                rules.c.category_id,
+                budgets.c.space_id,
+            )
+            .outerjoin(categories, categories.c.id == rules.c.category_id)
+            .outerjoin(budgets, budgets.c.id == categories.c.budget_id)
+            .where(rules.c.space_id == space_id, rules.c.enabled.is_(True))
+            .order_by(rules.c.priority.desc(), rules.c.created_at, rules.c.id)
+        )
+        async with self._connections.reading() as connection:
+            return [StoredRule(*row) for row in await connection.execute(query)]
+
+    async def space_ids(self, ids: Sequence[str]) -> dict[str, str]:
+        """Rule id to space id, for those of `ids` that exist."""
+        rules = transaction_rules
+        query = sa.select(rules.c.id, rules.c.space_id).where(rules.c.id.in_(ids))
+        async with self._connections.reading() as connection:
+            return {row.id: row.space_id for row in await connection.execute(query)}
+
+    async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
+        """Write rules by id; gives (new, known)."""
+        async with self._connections.writing() as connection:
+            return await upsert(
+                connection, transaction_rules, rows, defaults={"priority": 0, "enabled": True}
+            )

@@ -1,0 +1,88 @@
+"""The store: opens the database, brings its schema up to date, and offers the queries, grouped by table.
+
+`store.transactions.insert_new(...)` is a transaction of its own; inside `async with store.transaction() as
+tx` the same groups (`tx.transactions`, ...) work in one. SQL stands in the groups' modules, nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dhanam_jobs.handlers.store import database, migrate
+from dhanam_jobs.handlers.store.accounts import Accounts
+from dhanam_jobs.handlers.store.budgets import Budgets
+from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
+from dhanam_jobs.handlers.store.rules import Rules
+from dhanam_jobs.handlers.store.spaces import Spaces
+from dhanam_jobs.handlers.store.transactions import Transactions
+from dhanam_jobs.handlers.store.users import Users
+
+
+class Queries:
+    """Every query group over one source of connections."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.users = Users(connections)
+        self.spaces = Spaces(connections)
+        self.accounts = Accounts(connections)
+        self.budgets = Budgets(connections)
+        self.transactions = Transactions(connections)
+        self.rules = Rules(connections)
+
+
+class Store(Queries):
+    """An open database; made by `Store.open`, ended by `close` or by leaving `async with`."""
+
+    def __init__(self, engine: AsyncEngine, store_id: str) -> None:
+        self._engine = engine
+        self._connections = PooledConnections(engine)
+        self.store_id = store_id
+        """Made once with the schema; tells two databases apart, whatever their URLs."""
+        super().__init__(self._connections)
+
+    @classmethod
+    async def open(cls, target: str | Path) -> Self:
+        """Connect, migrate to this release's schema (safe when several start at once), and give the store.
+
+        `target` is `sqlite:///PATH`, a path (a new file is made, mode 0600), or `postgresql://...`.
+        Raises StoreError for a URL that can't be used, StoreUnavailable when the database doesn't answer,
+        StoreMismatch when a newer release has changed the schema.
+        """
+        engine = database.connect(target)
+        try:
+            store_id = await migrate.bring_up_to_date(engine)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(engine, store_id)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Queries]:
+        """One transaction over all groups: committed when the block ends, rolled back when it raises.
+
+        On SQLite it holds the write lock, so keep it short; the store's own groups can't write inside it
+        (StoreError).
+        """
+        async with self._connections.writing() as connection:
+            yield Queries(HeldConnection(connection))
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable unless the database answers."""
+        async with self._connections.reading() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection; may be called twice."""
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
