@@ -1,7 +1,7 @@
 """The guards: who calls, and may they? A token says who; the user's row and the membership decide the rest.
 
-Tokens themselves are tokens.py's. A guard returns the `Caller` or raises `ApiError`: 401 where nobody is known
-to call, 403 where somebody does who may not.
+Tokens themselves are tokens.py's. A guard returns the `Caller` or raises `ApiError`: 401 where nobody known
+calls, 403 where somebody does who may not.
 """
 
 from __future__ import annotations
@@ -29,16 +29,29 @@ class User(Protocol):
     def is_admin(self) -> bool: ...
 
 
-class Directory(Protocol):
-    """Where the guards look people up."""
+class Users(Protocol):
+    """Where the guards look users up."""
 
-    async def user(self, user_id: str) -> User | None:
+    async def get(self, user_id: str) -> User | None:
         """Return the user's row, or None where there is none."""
         ...
 
-    async def role(self, user_id: str, space_id: str) -> str | None:
-        """Return owner, admin, member or viewer; None where the user is no member or the space doesn't exist."""
+
+class Spaces(Protocol):
+    """Where the guards look memberships up."""
+
+    async def role_of(self, user_id: str, space_id: str) -> str | None:
+        """Return owner, admin, member or viewer; None where the user is no member, or no such space is."""
         ...
+
+
+class Directory(Protocol):
+    """Both: the store is one."""
+
+    @property
+    def users(self) -> Users: ...
+    @property
+    def spaces(self) -> Spaces: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ class Guards:
             identity = self._rules.check(_bearer_token(request))
         except TokenError as refused:
             raise ApiError(401, str(refused)) from None
-        user = await self._directory.user(identity.user_id)
+        user = await self._directory.users.get(identity.user_id)
         if user is None or not user.is_active:
             raise ApiError(401, "The token's user is unknown or inactive")
         request.state.user_id = user.id
@@ -109,7 +122,7 @@ class Guards:
     async def _role(self, caller: Caller, space_id: str) -> str | None:
         if not fit_for_id(space_id):
             return None
-        return await self._directory.role(caller.id, space_id)
+        return await self._directory.spaces.role_of(caller.id, space_id)
 
 
 def _bearer_token(request: Request) -> str:

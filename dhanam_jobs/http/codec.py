@@ -1,4 +1,4 @@
-"""Writes JSON answers with exact digits and reads JSON bodies strictly; how a refusal is told is errors.py's."""
+"""Writes JSON answers with exact digits and reads JSON bodies strictly; errors.py tells of refusals."""
 
 from __future__ import annotations
 

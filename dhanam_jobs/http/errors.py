@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from dhanam_jobs.engine import errors as engine
+from dhanam_jobs.handlers.store.errors import StoreUnavailable
 from dhanam_jobs.http import codec
 
 CODES: Final[Mapping[int, str]] = {
@@ -83,6 +84,7 @@ _TABLE: Final[Mapping[type[Exception], _Row]] = {
     engine.Draining: _Row(503, "The service is shutting down and takes no new jobs", 30.0),
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
+    StoreUnavailable: _Row(503, "The database does not answer", 5.0),
     engine.ResultTimeout: _Row(504, "The job has not ended in time", 5.0),
 }
 """Exception → answer, the nearest class in its family wins; what stands in no row is answered with 500."""

@@ -1,0 +1,54 @@
+"""What the endpoints work with: built once by `create_app`, found on each request. It does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import msgspec
+from starlette.requests import Request
+
+from dhanam_jobs.handlers.jobs_service import JobsService
+from dhanam_jobs.http.auth import Guards
+
+Check: TypeAlias = Callable[[], Awaitable[object]]
+"""Returns when a part works and raises when it doesn't; the exception's text goes to the log only."""
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of the HTTP face.
+
+    Attributes:
+        prefix: also serve everything under this path, such as `/v1`; empty: only without.
+        wait_s: seconds that a trigger waits for its job before it answers 202.
+        max_body_bytes: longest request body that is read.
+        check_s: seconds that one part gets to answer a readiness check.
+    """
+
+    prefix: str = "/v1"
+    wait_s: float = 25.0
+    max_body_bytes: int = 1_000_000
+    check_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """The services behind the endpoints.
+
+    Attributes:
+        checks: what readiness asks, by the part's name.
+        closing: set when the server is about to end; whatever waits on a job or a stream stops then.
+    """
+
+    jobs: JobsService
+    guards: Guards
+    options: HttpOptions
+    checks: Mapping[str, Check]
+    closing: asyncio.Event
+
+
+def context_of(request: Request) -> Context:
+    """Return the context that `create_app` gave the application."""
+    return cast(Context, request.app.state.context)

@@ -1,0 +1,55 @@
+"""The endpoints that orchestrators ask: alive? ready? They need no token, so they tell no detail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dhanam_jobs.http.codec import json_response
+from dhanam_jobs.http.context import Check, context_of
+from dhanam_jobs.http.errors import ApiError
+
+log = structlog.get_logger("dhanam_jobs.http")
+
+OK: Final = "ok"
+DRAINING: Final = "draining"
+
+
+async def healthz(request: Request) -> Response:
+    """`GET /healthz`: 200 as long as the event loop turns, also while draining."""
+    accepting = context_of(request).jobs.is_accepting_jobs()
+    return json_response({"status": OK if accepting else DRAINING})
+
+
+async def readyz(request: Request) -> Response:
+    """`GET /readyz`: 200 when every part works; 503 names the parts that don't, or says that we drain."""
+    context = context_of(request)
+    names = list(context.checks)
+    words = await asyncio.gather(
+        *(_ask(name, context.checks[name], context.options.check_s) for name in names)
+    )
+    parts = dict(zip(names, words, strict=True))
+    parts["accepting"] = OK if context.jobs.is_accepting_jobs() else DRAINING
+    failing = [name for name, word in parts.items() if word != OK]
+    if failing:
+        said = ", ".join(f"{name} ({parts[name]})" for name in failing)
+        raise ApiError(503, f"Not ready: {said}", details={"parts": parts}, retry_after_s=5.0)
+    return json_response({"status": OK, "parts": parts})
+
+
+async def _ask(name: str, check: Check, seconds: float) -> str:
+    """Return "ok", or one word for what is wrong: the rest goes to the log."""
+    try:
+        async with asyncio.timeout(seconds):
+            await check()
+    except TimeoutError:
+        log.warning("part_does_not_answer", part=name, waited_s=seconds)
+        return "no answer"
+    except Exception as error:
+        log.warning("part_fails", part=name, error=type(error).__name__, reason=str(error)[:500])
+        return "failing"
+    return OK
