@@ -95,7 +95,7 @@ def _figure(report: Report, figure: Figure) -> Line:
             ]
         )
     heads = ["engine", "N", "jobs/s", "best", "client µs", "Redis µs", "cmds", "reads"]
-    return Line(figure, [*heads, "B/job" if filled else "RSS MB", "foreign"], rows)
+    return Line(figure, [*heads, "B/job" if filled else "RSS MB", "noise"], rows)
 
 
 def _latency(report: Report) -> Line:
@@ -105,7 +105,7 @@ def _latency(report: Report) -> Line:
         p50, p99 = middle(runs, lambda run: run.p50_ms), middle(runs, lambda run: run.p99_ms)
         n = _count(middle(runs, lambda run: run.jobs))
         rows.append([contestant.name, n, _shown(p50, "{:.2f}"), _shown(p99, "{:.2f}"), _noisiest(runs)])
-    return Line("latency of a lone job", ["engine", "N", "p50 ms", "p99 ms", "foreign"], rows)
+    return Line("latency of a lone job", ["engine", "N", "p50 ms", "p99 ms", "noise"], rows)
 
 
 def _against(report: Report) -> list[Line]:
@@ -157,7 +157,7 @@ def show(report: Report, console: Console) -> None:
     """Prints the tables for a terminal."""
     console.print(preface(report), highlight=False)
     for line in tables(report):
-        table = Table(title=line.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=line.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
         for index, head in enumerate(line.heads):
             table.add_column(head, justify="left" if index == 0 else "right", no_wrap=index == 0)
         for row in line.rows:
