@@ -127,9 +127,8 @@ class Cron:
         Raises `CronError` for an instant before 1970.
         """
         if last_scheduled_ms < 0:
-            raise CronError(
-                f"cron {self.expression!r}: found {last_scheduled_ms} ms, wanted 0 (1970) or later"
-            )
+            found = f"cron {self.expression!r}: last_scheduled_ms: found {last_scheduled_ms}"
+            raise CronError(f"{found}, wanted 0 (1970) or later")
         if last_scheduled_ms >= _to_ms(_HORIZON):
             return None
         return _to_ms(self._rule.next_after(_EPOCH + last_scheduled_ms * _MILLISECOND))
@@ -240,13 +239,9 @@ def _expand_item(expression: str, field: _Field, item: str) -> Iterable[int]:
     if step is None:
         return range(low, high + 1)
     if first is not None and last is None:
-        raise _refused(
-            expression, field.name, item, f"a range before the step, such as {low}-{field.high}/{step}"
-        )
+        raise _refused(expression, field.name, item, f"a range to step through: {low}-{field.high}/{step}")
     if not 1 <= int(step) <= high - low + 1:
-        raise _refused(
-            expression, field.name, item, f"a step of 1-{high - low + 1}, or @every for an interval"
-        )
+        raise _refused(expression, field.name, item, f"a step of 1-{high - low + 1} (or use @every)")
     return range(low, high + 1, int(step))
 
 
@@ -270,7 +265,10 @@ def _wanted_instead(field: _Field, item: str) -> str:
 
 
 def _plain(field: _Field, numbers: set[int]) -> str:
-    if len(numbers - {_LAST_DAY}) == field.high - field.low + (field is not _WEEKDAY):
+    if _LAST_DAY in numbers:
+        # croniter takes any 31 days for all days; the 31st is always the last.
+        numbers = numbers - {31}
+    if len(numbers) == field.high - field.low + (field is not _WEEKDAY):
         return "*"
     return ",".join("l" if number == _LAST_DAY else str(number) for number in sorted(numbers))
 
