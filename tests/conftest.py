@@ -146,7 +146,7 @@ class RedisServer:
             probe.settimeout(2)
             probe.connect(str(self.socket))
             probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"+PONG")
+            return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         return False
 
     def kill(self) -> None:
