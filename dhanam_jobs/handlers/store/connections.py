@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -41,7 +41,7 @@ class PooledConnections:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        with _naming_outages():
+        with _NamedErrors():
             async with self._engine.connect() as connection:
                 await connection.execution_options(read_only=True)
                 async with connection.begin():
@@ -50,7 +50,7 @@ class PooledConnections:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         if not self._single_writer:
-            with _naming_outages():
+            with _NamedErrors():
                 async with self._engine.begin() as connection:
                     yield connection
             return
@@ -61,7 +61,7 @@ class PooledConnections:
         async with self._write_lock:
             self._writer = asyncio.current_task()
             try:
-                with _naming_outages():
+                with _NamedErrors():
                     async with self._engine.begin() as connection:
                         yield connection
             finally:
@@ -81,16 +81,17 @@ class HeldConnection:
     writing = reading
 
 
-class _naming_outages:  # noqa: N801 - reads as the verb it is
-    """Turns the drivers' many signs of an outage into StoreUnavailable; other errors pass."""
+class _NamedErrors:
+    """Turns the drivers' many signs of an outage into StoreUnavailable; lets our own errors through bare."""
 
     def __enter__(self) -> None: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        broken = isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)) or (
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StatementError) and isinstance(error.orig, StoreError):
+            raise error.orig from None
+        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
-        )
-        if broken and error is not None:
+        ):
             cause = getattr(error, "orig", None) or error
             raise StoreUnavailable(f"store: {type(cause).__name__}: {cause}") from error
 

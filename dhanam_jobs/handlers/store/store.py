@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dhanam_jobs.handlers.store import database, migrate
 from dhanam_jobs.handlers.store.accounts import Accounts
 from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
+from dhanam_jobs.handlers.store.errors import StoreError
 from dhanam_jobs.handlers.store.rules import Rules
 from dhanam_jobs.handlers.store.spaces import Spaces
 from dhanam_jobs.handlers.store.transactions import Transactions
@@ -57,6 +59,11 @@ class Store(Queries):
         engine = database.connect(target)
         try:
             store_id = await migrate.bring_up_to_date(engine)
+        except DBAPIError as error:
+            # A file that is no database, a role without rights: nothing that trying again would mend.
+            await engine.dispose()
+            where = engine.url.render_as_string(hide_password=True)
+            raise StoreError(f"store {where}: {error.orig}") from error
         except BaseException:
             await engine.dispose()
             raise
