@@ -1,1 +1,79 @@
-"""engine."""
+"""A job engine on Redis Streams: nothing that was acknowledged is lost, and no claim is settled twice.
+
+```python
+registry = Registry()
+
+@registry.job("greet", queue="hello", retry=RetryPolicy(attempts=3))
+async def greet(ctx: JobContext, payload: Greet) -> str:
+    return f"hello {payload.name}"
+
+async with Engine.connect("redis://localhost:6379", registry=registry) as engine:
+    job = await engine.enqueue(Greet("Ana"))
+    async with Worker(engine.queue("hello"), concurrency=5):
+        print(await job.result(timeout=5))
+```
+"""
+
+from .context import JobContext
+from .engine import Engine
+from .errors import (
+    ClaimLost,
+    ConfigurationError,
+    Discard,
+    Draining,
+    EngineError,
+    EngineUnavailable,
+    InvalidPayload,
+    JobFailed,
+    JobNotFound,
+    ResultTimeout,
+    RetryLater,
+    ServerUnsuitable,
+    Snooze,
+    UnknownJobName,
+    UnknownQueue,
+    WorkerDead,
+)
+from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .policy import Priority, Retention, RetryPolicy
+from .queue import Queue, QueueCounts, QueueStats
+from .registry import Registry
+from .results import Job
+from .supervisor import Supervisor
+from .worker import Worker
+
+__all__ = [
+    "AttemptError",
+    "ClaimLost",
+    "ConfigurationError",
+    "Discard",
+    "Draining",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
+    "InvalidPayload",
+    "Job",
+    "JobContext",
+    "JobError",
+    "JobFailed",
+    "JobInfo",
+    "JobNotFound",
+    "JobState",
+    "Priority",
+    "Queue",
+    "QueueCounts",
+    "QueueStats",
+    "Record",
+    "Registry",
+    "ResultTimeout",
+    "Retention",
+    "RetryLater",
+    "RetryPolicy",
+    "ServerUnsuitable",
+    "Snooze",
+    "Supervisor",
+    "UnknownJobName",
+    "UnknownQueue",
+    "Worker",
+    "WorkerDead",
+]

@@ -1,0 +1,64 @@
+"""Every default and limit of the engine, in one table. Times in seconds where people read them, else `_MS`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ATTEMPTS: Final = 3
+"""Executions of a job before it is failed for good."""
+BACKOFF_BASE: Final = 5.0
+"""Seconds before the first retry; doubled for each further one."""
+RETAIN_COMPLETED: Final = 100
+"""Completed records kept per queue."""
+RETAIN_FAILED: Final = 50
+"""Failed records kept per queue."""
+RETAIN_CANCELLED: Final = 50
+"""Cancelled records kept per queue."""
+CONCURRENCY: Final = 5
+"""Jobs that one worker runs at once."""
+JOB_TIMEOUT: Final = 300.0
+"""Seconds that one attempt may take."""
+PRIORITY: Final = 5
+"""Level of a job that asks for none; 0 is the most urgent, 9 the least."""
+LEVELS: Final = 10
+"""Number of priority levels."""
+MAX_STALLS: Final = 3
+"""Times that a job may lose its worker before it is failed."""
+MAX_SNOOZES: Final = 1000
+"""Times that a job may be snoozed before it is failed."""
+LEASE_MS: Final = 10_000
+"""A worker that has not beaten for this long is dead."""
+SWEEP_MS: Final = 2_000
+"""Interval of the sweep that reclaims, promotes and tidies."""
+LOOP_STALL: Final = 60.0
+"""Seconds after which a worker whose event loop has not turned stops beating."""
+BELL_WAIT: Final = 4.0
+"""Seconds that an idle worker waits at the bell before it looks by itself."""
+MAX_PAYLOAD_BYTES: Final = 1_000_000
+"""Largest payload, in UTF-8 bytes."""
+MAX_RESULT_BYTES: Final = 1_000_000
+"""Largest result, in UTF-8 bytes."""
+MAX_ID_LENGTH: Final = 256
+"""Longest job id or unique key, in characters."""
+RESULT_KEEP_MS: Final = 600_000
+"""How long a result that somebody waits for is kept beside the retained records."""
+ATTEMPT_HISTORY: Final = 25
+"""Lines of attempt history that a job carries; the oldest go first."""
+TRACEBACK_BYTES: Final = 8_192
+"""Length of the traceback kept with a failed job; its end is what is kept."""
+EVENTS_KEPT: Final = 10_000
+"""Entries of a queue's event stream, approximately."""
+STARVATION_SHARE: Final = 10
+"""One claim in this many goes to the oldest waiting job of any level."""
+DRAIN_TIMEOUT: Final = 30.0
+"""Seconds that a drain gives running jobs before they are released."""
+ENQUEUE_CHUNK: Final = 500
+"""Jobs stored by one atomic enqueue call."""
+PROMOTE_BATCH: Final = 200
+"""Delayed jobs promoted by one script call."""
+RECLAIM_BATCH: Final = 200
+"""Entries reclaimed by one sweep step."""
+CALL_TIMEOUT: Final = 5.0
+"""Seconds that one Redis call may take."""
+LAYOUT_VERSION: Final = 1
+"""Version of the key layout; another one in the registry is refused at connect."""

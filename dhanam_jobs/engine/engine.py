@@ -1,0 +1,197 @@
+"""The engine: one Redis, one key prefix, one registry; hands out queues and runs scripts for them.
+
+What starts workers is the Supervisor, or a Worker alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import redis.asyncio
+
+from . import defaults, keys
+from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
+from .link import Argument, Unreachable, client, run_script
+from .queue import Queue, QueueStats
+from .registry import Registry
+from .results import Job, Listener
+from .scripts import Script
+
+_LEAST = {"redis": (7, 0), "valkey": (7, 2)}
+
+
+class ServerReport:
+    """What `Engine.check_server` found: `flavour` ("redis" or "valkey"), `version`, and `warnings`, each a sentence
+    about what could be lost."""
+
+    def __init__(self, flavour: str, version: str, warnings: list[str]) -> None:
+        self.flavour = flavour
+        self.version = version
+        self.warnings = warnings
+
+
+class Engine:
+    """Made by `Engine.connect(url, prefix="jobs", registry=...)`, an async context manager.
+
+    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> None:
+        self.url = url
+        self.prefix = keys.check_prefix(prefix)
+        self.registry = registry if registry is not None else Registry()
+        self.client_name = f"{prefix.replace(' ', '_')}:{socket.gethostname()}:{os.getpid()}"
+        try:
+            self.redis: redis.asyncio.Redis = client(url, name=self.client_name)
+        except ValueError as error:
+            raise ConfigurationError(f"the Redis URL can't be read: {error}") from None
+        self.time_override: bytes | int = b""
+        self.report: ServerReport | None = None
+        self._queues: dict[str, Queue] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._accepting = True
+
+    @classmethod
+    def connect(cls, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> Self:
+        """An engine to enter with `async with`; entering checks the server and raises ServerUnsuitable or
+        EngineUnavailable."""
+        return cls(url, prefix=prefix, registry=registry)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connects and checks the server."""
+        self.report = await self.check_server()
+
+    async def close(self) -> None:
+        """Closes all connections. May be called twice."""
+        for listener in self._listeners.values():
+            await listener.close()
+        for queue in self._queues.values():
+            await queue.close()
+        self._listeners.clear()
+        await self.redis.aclose()
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name; one that the registry doesn't have is legal for producers of other processes' jobs,
+        unless the registry has queues at all: then it is UnknownQueue."""
+        queue = self._queues.get(name)
+        if queue is None:
+            if self.registry.queues and not self.registry.has_queue(name):
+                self.registry.queue_config(name)  # raises, and lists the queues that there are
+            queue = self._queues[name] = Queue(self, name)
+        return queue
+
+    async def enqueue(self, payload: Any, **options: Any) -> Job:
+        """Stores a typed payload on the queue of the one job that takes it; options as `Queue.enqueue`."""
+        job_type = self.registry.taking(type(payload))
+        return await self.queue(job_type.queue).enqueue(payload, **options)
+
+    async def enqueue_many(self, payloads: Iterable[Any]) -> list[Job]:
+        """Stores typed payloads, on whatever queues, and returns the jobs in order."""
+        by_queue: dict[str, list[tuple[int, Any]]] = {}
+        for position, payload in enumerate(payloads):
+            by_queue.setdefault(self.registry.taking(type(payload)).queue, []).append((position, payload))
+        jobs: dict[int, Job] = {}
+        for name, rows in by_queue.items():
+            stored = await self.queue(name).enqueue_many([payload for _, payload in rows])
+            jobs.update(zip((position for position, _ in rows), stored, strict=True))
+        return [jobs[position] for position in sorted(jobs)]
+
+    async def stats(self) -> list[QueueStats]:
+        """The stats of the registry's queues, in its order."""
+        return [await self.queue(row.name).stats() for row in self.registry.queues]
+
+    def listener(self, queue: Queue) -> Listener:
+        """The queue's one listener for results."""
+        listener = self._listeners.get(queue.name)
+        if listener is None:
+            listener = self._listeners[queue.name] = Listener(queue)
+        return listener
+
+    @property
+    def accepting(self) -> bool:
+        """False once a drain has begun in this process."""
+        return self._accepting
+
+    def stop_accepting(self) -> None:
+        """From now on enqueue raises Draining; what running jobs enqueue through their context is still accepted."""
+        self._accepting = False
+
+    def check_accepting(self) -> None:
+        """Raises Draining where no new jobs are accepted."""
+        if not self._accepting:
+            raise Draining("this process is draining and accepts no new jobs")
+
+    async def run(self, script: Script, root: str, *arguments: Argument) -> Any:
+        """Runs a script on a queue's root. Raises EngineUnavailable where Redis doesn't answer."""
+        try:
+            return await run_script(self.redis, script, root, self.time_override, *arguments)
+        except Unreachable as error:
+            raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
+
+    async def announce_queue(self, name: str) -> None:
+        """Writes a queue into the registry in Redis, where operators' tools find it."""
+        await self.redis.hset(keys.registry(self.prefix), f"queue:{name}", 1)
+
+    async def check_server(self) -> ServerReport:
+        """Checks version, eviction policy, persistence and key layout. Raises ServerUnsuitable for what can't work and
+        reports what could be lost."""
+        try:
+            info = await self.redis.info("everything")
+            policy = await self._config("maxmemory-policy")
+            layout = await self.redis.hget(keys.registry(self.prefix), "layout")
+        except Unreachable as error:
+            raise EngineUnavailable(f"Redis at {_without_password(self.url)} did not answer: {error}") from error
+        flavour = str(info.get("server_name", "redis"))
+        version = str(info.get(f"{flavour}_version", info["redis_version"]))
+        least = _LEAST.get(flavour, (7, 0))
+        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < least:
+            raise ServerUnsuitable(f"{flavour} {version}: wanted at least {least[0]}.{least[1]}")
+        if info.get("cluster_enabled") and not info.get("redis_mode") == "cluster":
+            raise ServerUnsuitable("cluster mode is on but the server is in no cluster")
+        if policy is not None and policy != "noeviction" and int(info.get("maxmemory", 0)):
+            raise ServerUnsuitable(
+                f"maxmemory-policy is {policy!r}: wanted 'noeviction', since any other deletes jobs when memory is full"
+            )
+        if layout is None:
+            await self.redis.hsetnx(keys.registry(self.prefix), "layout", defaults.LAYOUT_VERSION)
+        elif int(layout) != defaults.LAYOUT_VERSION:
+            raise ServerUnsuitable(
+                f"the keys of prefix {self.prefix!r} have layout {int(layout)}; "
+                f"this release reads layout {defaults.LAYOUT_VERSION}"
+            )
+        warnings = []
+        if not int(info.get("aof_enabled", 0)):
+            warnings.append(
+                "the server keeps no append-only file: what was stored since its last snapshot is lost when it crashes"
+            )
+        return ServerReport(flavour, version, warnings)
+
+    async def _config(self, name: str) -> str | None:
+        try:
+            found = await self.redis.config_get(name)
+        except redis.exceptions.ResponseError:
+            return None  # managed servers and restricted users may not ask
+        value = found.get(name)
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//", url)

@@ -1,0 +1,88 @@
+"""Every error that the engine raises, each with who raises it and what to do about it.
+
+The tree has one root, `EngineError`. The three signals at the end are raised by handlers, not by the engine.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of all errors that the engine raises."""
+
+
+class ConfigurationError(EngineError):
+    """A queue, job, policy or option was given a value that can't work; raised where it is given."""
+
+
+class ServerUnsuitable(EngineError):
+    """The Redis server can't carry the engine (version, eviction policy, key layout); raised at connect."""
+
+
+class EngineUnavailable(EngineError):
+    """Redis did not answer in time. For an enqueue: the job may or may not have been stored."""
+
+
+class UnknownQueue(EngineError):
+    """A queue was named that the registry doesn't have."""
+
+
+class UnknownJobName(EngineError):
+    """A job was named that the registry doesn't have, or a payload type that no job, or more than one, takes."""
+
+
+class InvalidPayload(EngineError):
+    """A payload that doesn't fit the job's type, or is larger than the limit; raised by enqueue."""
+
+
+class Draining(EngineError):
+    """The engine accepts no new jobs because it is shutting down; try another process or later."""
+
+
+class JobNotFound(EngineError):
+    """No job of that id: never enqueued, removed, or evicted by retention."""
+
+
+class ResultTimeout(EngineError, TimeoutError):
+    """`Job.result` gave up waiting; the job itself goes on."""
+
+
+class JobFailed(EngineError):
+    """`Job.result` found that the job ended failed or cancelled.
+
+    Attributes: `job_id`, `state` ("failed" or "cancelled"), `error_type` (class name or reason code), `reason` (text).
+    """
+
+    def __init__(self, job_id: str, state: str, error_type: str, reason: str) -> None:
+        super().__init__(f"job {job_id} ended {state}: {error_type}: {reason}")
+        self.job_id = job_id
+        self.state = state
+        self.error_type = error_type
+        self.reason = reason
+
+
+class ClaimLost(EngineError):
+    """The worker's claim on a job was taken away (it was declared dead); its outcome no longer counts."""
+
+
+class WorkerDead(EngineError):
+    """Redis no longer knows this worker: it was declared dead, or the data is gone. It comes back under a new name."""
+
+
+class Discard(Exception):
+    """Raised by a handler: fail this job at once, without a retry. The text becomes the job's reason."""
+
+
+class RetryLater(Exception):
+    """Raised by a handler: this attempt failed; retry after `delay` seconds instead of the policy's back-off."""
+
+    def __init__(self, delay: float, reason: str = "") -> None:
+        super().__init__(reason or f"retry in {delay} s")
+        self.delay = delay
+
+
+class Snooze(Exception):
+    """Raised by a handler: run this job again after `delay` seconds; costs no attempt."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(f"snoozed for {delay} s")
+        self.delay = delay

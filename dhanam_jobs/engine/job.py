@@ -1,0 +1,176 @@
+"""The data of a job: its states, what a worker holds while it runs one, and the record that remains. Data only."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+
+class JobState(enum.StrEnum):
+    """A job is in exactly one of these."""
+
+    WAITING = "waiting"
+    """Runnable. Enters by enqueue, promote, release and reclaim; leaves when a worker claims it."""
+    DELAYED = "delayed"
+    """Not due yet. Enters by enqueue with a delay, retry and snooze; leaves by promotion when due."""
+    ACTIVE = "active"
+    """Claimed by a live worker. Leaves when the worker settles it, or by reclaim when the worker dies."""
+    BLOCKED = "blocked"
+    """Waits for the job that holds its unique key; leaves when that one ends."""
+    PARKED = "parked"
+    """No live worker knows its name; leaves when one does."""
+    COMPLETED = "completed"
+    """Ended well; the record stays as long as retention says."""
+    FAILED = "failed"
+    """Ended badly and for good; the record stays as long as retention says."""
+    CANCELLED = "cancelled"
+    """Ended by an operator or caller; the record stays as long as retention says."""
+
+
+class AttemptError(msgspec.Struct, omit_defaults=True):
+    """One failed attempt: the line of a job's history."""
+
+    attempt: int
+    at_ms: int
+    worker: str
+    type: str
+    message: str
+    duration_ms: int = 0
+
+
+class JobError(msgspec.Struct, omit_defaults=True):
+    """Why a job failed: class name or reason code, text, and the end of the last traceback."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """What remains of a job that has ended, as JSON in the hash `…:ended`."""
+
+    id: str
+    name: str
+    state: str
+    priority: int
+    attempt: int
+    created_ms: int
+    started_ms: int
+    finished_ms: int
+    payload: msgspec.Raw
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: JobError | None = None
+    errors: list[AttemptError] = []
+    stalls: int = 0
+    snoozes: int = 0
+    unique: str | None = None
+    options: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
+    worker: str | None = None
+
+
+class JobInfo(msgspec.Struct):
+    """A job as `Queue.get` finds it, in whatever state.
+
+    `attempt` is the number of executions begun; `due_ms` is set while delayed, `worker` while active, `result`,
+    `error` and `finished_ms` once ended. `owners` are the callers that enqueued or joined it.
+    """
+
+    id: str
+    queue: str
+    name: str
+    state: JobState
+    priority: int
+    attempt: int
+    created_ms: int
+    payload: msgspec.Raw
+    stalls: int = 0
+    snoozes: int = 0
+    unique: str | None = None
+    due_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    worker: str | None = None
+    result: msgspec.Raw | None = None
+    error: JobError | None = None
+    errors: list[AttemptError] = []
+    owners: list[str] = []
+    meta: dict[str, Any] | None = None
+
+
+class Claim:
+    """The right to run one attempt of one job: the stream entry that a worker holds, and what it says.
+
+    `place` is `waiting:<level>` or `front:<level>` and `entry` the stream entry id; together they are the fence.
+    `attempt` counts executions, this one included.
+    """
+
+    __slots__ = (
+        "attempt",
+        "created_ms",
+        "entry",
+        "errors",
+        "id",
+        "meta",
+        "name",
+        "options",
+        "payload",
+        "place",
+        "priority",
+        "snoozes",
+        "stalls",
+        "started_ms",
+        "unique",
+    )
+
+    def __init__(self, place: str, level: int, entry: bytes, fields: list[bytes]) -> None:
+        text = entry.decode()
+        self.place = place
+        self.entry = entry
+        self.priority = level
+        self.created_ms = int(text[: text.index("-")])
+        self.attempt = 1
+        self.stalls = 0
+        self.snoozes = 0
+        self.unique: str | None = None
+        self.options: dict[str, Any] | None = None
+        self.meta: dict[str, Any] | None = None
+        self.errors: bytes | None = None
+        self.started_ms = 0
+        if len(fields) == 4:
+            self.id = f"{level}-{text}"
+            self.name = fields[1].decode()
+            self.payload = fields[3]
+        else:
+            self._read(text, dict(zip(fields[::2], fields[1::2], strict=True)))
+
+    def _read(self, text: str, fields: dict[bytes, bytes]) -> None:
+        # An entry may have been written by hand: what it lacks must not stop the worker.
+        job_id = fields.get(b"id")
+        self.id = f"{self.priority}-{text}" if job_id is None else job_id.decode("utf-8", "replace")
+        self.name = fields.get(b"name", b"?").decode("utf-8", "replace")
+        self.payload = fields.get(b"payload", b"null")
+        self.attempt = int(fields.get(b"attempt", 0)) + 1
+        self.stalls = int(fields.get(b"stalls", 0))
+        self.snoozes = int(fields.get(b"snoozes", 0))
+        self.created_ms = int(fields.get(b"created", self.created_ms))
+        self.errors = fields.get(b"errors")
+        if b"unique" in fields:
+            self.unique = fields[b"unique"].decode()
+        if b"options" in fields:
+            self.options = msgspec.json.decode(fields[b"options"])
+        if b"meta" in fields:
+            self.meta = msgspec.json.decode(fields[b"meta"])
+
+
+class Outcome:
+    """How one claim ends: the five arguments that `settle.lua` takes for it (see its header)."""
+
+    __slots__ = ("body", "claim", "kind")
+
+    def __init__(self, claim: Claim, kind: str, body: bytes) -> None:
+        self.claim = claim
+        self.kind = kind
+        self.body = body

@@ -1,0 +1,149 @@
+"""One connection to Redis that one caller uses, one call at a time; and the settings that all connections share.
+
+redis-py connects, authenticates and parses. Commands are packed here by hiredis, since packing an argument in Python
+costs more than running the job that it belongs to. Nothing is retried silently: a lost reply may belong to a command
+that took effect, and only the caller knows how to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import hiredis
+import redis
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from . import defaults
+from .scripts import Script
+
+Argument = bytes | str | int
+_SOCKET_READ_BYTES = 262_144
+_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+#: What a call raises when the server can't be reached, gave no answer, or refuses writes for a while.
+Unreachable = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+    OSError,
+    TimeoutError,
+)
+
+
+def connection_options(url: str, *, name: str) -> dict[str, Any]:
+    """Keyword arguments for any redis-py connection to `url`: RESP2, bytes, no silent retries."""
+    options: dict[str, Any] = dict(parse_url(url))
+    options.update(
+        protocol=2,
+        decode_responses=False,
+        socket_connect_timeout=2.0,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        client_name=name,
+    )
+    return options
+
+
+def client(url: str, *, name: str) -> redis.asyncio.Redis:
+    """A pooled client for everything that isn't on the path of a job."""
+    options = connection_options(url, name=name)
+    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool(
+        max_connections=32, timeout=5, socket_timeout=defaults.CALL_TIMEOUT, **options
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+class Link:
+    """A connection of one caller. It connects at the first call and again after every error.
+
+    `name` is shown by CLIENT LIST.
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
+        options = connection_options(url, name=name)
+        kind = options.pop("connection_class", redis.asyncio.Connection)
+        # The read is given its time by each call; a time-out on the socket would cost a wait_for for every send.
+        self._connection: AbstractConnection = kind(socket_timeout=None, socket_read_size=_SOCKET_READ_BYTES, **options)
+
+    async def call(self, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
+        """Sends one command and returns its reply. Raises redis-py's errors; after any but a reply error, and after a
+        cancellation, the connection is closed and the command may or may not have taken effect."""
+        connection = self._connection
+        try:
+            if not connection.is_connected:
+                await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_packed_command(_pack(arguments), check_health=False)
+            reply = await connection.read_response(timeout=timeout)
+        except redis.exceptions.ResponseError:
+            raise
+        except BaseException:
+            await self._drop()
+            raise
+        return reply
+
+    async def run(self, script: Script, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
+        """Runs a script whose only key is the first of `arguments`."""
+        try:
+            return await self.call("EVALSHA", script.sha, 1, *arguments, timeout=timeout)
+        except NoScriptError:
+            return await self.call("EVAL", script.text, 1, *arguments, timeout=timeout)
+
+    async def _drop(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """Closes the connection; the next call would open it again."""
+        await self._drop()
+
+
+async def run_script(client: redis.asyncio.Redis, script: Script, *arguments: Argument) -> Any:
+    """Runs a script through a pooled client; its only key is the first of `arguments`."""
+    execute: Callable[..., Awaitable[Any]] = client.execute_command
+    try:
+        return await execute("EVALSHA", script.sha, 1, *arguments)
+    except NoScriptError:
+        return await execute("EVAL", script.text, 1, *arguments)
+
+
+class Backoff:
+    """Waits between attempts to reach a server: doubling from `first` to `most` seconds, with half of it at random."""
+
+    def __init__(self, first: float = 0.05, most: float = 2.0) -> None:
+        self._first = first
+        self._most = most
+        self._failures = 0
+
+    def reset(self) -> None:
+        """The server answered."""
+        self._failures = 0
+
+    def next(self, draw: float) -> float:
+        """Seconds to wait after one more failure; `draw` is a random number in [0, 1)."""
+        wait = min(self._most, self._first * math.pow(2, min(self._failures, 16)))
+        self._failures += 1
+        return wait * (0.5 + draw / 2)
+
+
+async def sleep_or(event: asyncio.Event, seconds: float) -> bool:
+    """Waits until `event` is set or `seconds` have passed; True where it is set."""
+    if event.is_set():
+        return True
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

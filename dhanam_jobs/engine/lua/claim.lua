@@ -1,0 +1,18 @@
+-- claim: waiting → active (and delayed → waiting for what is due)
+-- Hands at most `want` jobs to a worker, most urgent level first, front before waiting, first in first out.
+--
+-- KEYS  1 root
+-- ARGV  1 time  2 worker  3 call number  4 want (at least 1)  5 fair (of these, the oldest of any level)
+-- Returns {'dead', now} | {'stale', now, verdicts} | {'paused', now} | {'ok', now, '', next due ms or '', place,
+-- entries, …}. 'stale': a later call of this worker was seen; nothing was claimed.
+-- include: root calls places events moves claiming
+if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
+redis.call('XLEN', root .. 'events')
+redis.call('ZCARD', root .. 'delayed')
+redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
+redis.call('HSET', row, 'call', ARGV[3], 'verdicts', '')
+local places = promote(meta[1] or '', 200)
+if meta[2] then return {'paused', now} end
+local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places)
+return {'ok', now, '', due, unpack(taken)}

@@ -1,0 +1,68 @@
+-- Ending jobs: records, retention, lifetime counters, waiters, unique keys. Needs root, places, events, moves.
+
+-- Deletes records that retention no longer keeps. `keep` is a number, or '' for all.
+local function evict(state, keep)
+  if keep == '' then return end
+  local over = redis.call('ZCARD', root .. state) - keep
+  if over <= 0 then return end
+  for first = 0, over - 1, 1000 do
+    local ids = redis.call('ZRANGE', root .. state, 0, math.min(over - first, 1000) - 1)
+    redis.call('ZREMRANGEBYRANK', root .. state, 0, #ids - 1)
+    redis.call('HDEL', root .. 'ended', unpack(ids))
+    redis.call('HDEL', root .. 'joined', unpack(ids))
+  end
+end
+
+-- Ends a batch in one state: `ids` and `records` (JSON texts) side by side, at most a few hundred.
+local function finish(state, ids, records, keep)
+  if #ids == 0 then return end
+  local total = redis.call('HINCRBY', root .. 'meta', state, #ids)
+  if redis.call('ZCARD', root .. 'waited') > 0 then
+    for i, id in ipairs(ids) do
+      if redis.call('ZSCORE', root .. 'waited', id) then
+        redis.call('SET', root .. 'result:' .. id, records[i], 'PX', 600000)
+        redis.call('ZREM', root .. 'waited', id)
+      end
+    end
+  end
+  redis.call('HDEL', root .. 'index', unpack(ids))
+  local first = 1
+  if keep ~= '' then first = math.max(1, #ids - keep + 1) end
+  if first > 1 then redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1)) end
+  if first > #ids then return end
+  local scores, fields = {}, {}
+  for i = first, #ids do
+    scores[#scores + 1] = total - #ids + i
+    scores[#scores + 1] = ids[i]
+    fields[#fields + 1] = ids[i]
+    fields[#fields + 1] = records[i]
+  end
+  redis.call('ZADD', root .. state, unpack(scores))
+  redis.call('HSET', root .. 'ended', unpack(fields))
+  evict(state, keep)
+end
+
+-- Frees a unique key if `id` owns it; the next job held by it becomes its owner and waits. Returns places.
+local function free_unique(key, id, places)
+  local owner = redis.call('HGET', root .. 'unique', key)
+  if not owner or string.sub(owner, 42) ~= id then return places end
+  local held = root .. 'held:' .. key
+  while true do
+    local following = redis.call('LPOP', held)
+    if not following then
+      redis.call('HDEL', root .. 'unique', key)
+      return places
+    end
+    local next_id = string.sub(following, 42)
+    local fields, level = kept_fields(next_id)
+    if fields then
+      redis.call('HSET', root .. 'unique', key, following)
+      redis.call('ZREM', root .. 'blocked', next_id)
+      redis.call('DEL', root .. 'job:' .. next_id)
+      places = put_waiting('waiting:' .. level, next_id, fields, places)
+      tell(1, 'waiting', next_id)
+      ring()
+      return places
+    end
+  end
+end

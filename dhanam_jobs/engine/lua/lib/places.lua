@@ -1,0 +1,31 @@
+-- The streams of a queue. A place is `front:<level>` or `waiting:<level>`; the field `places` of `meta` names those
+-- that exist, most urgent level first and front before waiting, which is the order in which they are claimed.
+local function open_place(place, places)
+  if string.find(places, place, 1, true) then return places end
+  if redis.call('EXISTS', root .. place) == 0 then
+    redis.call('XGROUP', 'CREATE', root .. place, 'workers', '0', 'MKSTREAM')
+  end
+  local list = {}
+  for level = 0, 9 do
+    for _, kind in ipairs({'front:', 'waiting:'}) do
+      local other = kind .. level
+      if other == place or string.find(places, other, 1, true) then list[#list + 1] = other end
+    end
+  end
+  places = table.concat(list, ' ')
+  redis.call('HSET', root .. 'meta', 'places', places)
+  return places
+end
+
+-- A command on a place's group; the group is made anew at 0 where it is gone (a stream deleted by hand, or lost).
+local function on_group(place, ...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'NOGROUP', 1, true) or string.find(reply.err, 'no such key', 1, true) then
+      redis.call('XGROUP', 'CREATE', root .. place, 'workers', '0', 'MKSTREAM')
+      return redis.call(...)
+    end
+    return error(reply.err, 0)
+  end
+  return reply
+end

@@ -1,0 +1,147 @@
+-- sweep: active → waiting (front) | failed, for the claims of dead workers; delayed → waiting for what is due
+-- One bounded step. Workers whose beat is older than the lease lose their row; consumers without a row lose their
+-- claims, oldest first, and are deleted once they hold none. A worker always has a row before it first claims.
+--
+-- KEYS  1 root
+-- ARGV  1 time  2 interval (ms)  3 lease (ms)  4 claims to reclaim at most  5 max stalls  6 failed records to keep
+--       7 '1' to go on with a sweep begun just before  8 '1' where all workers but those named from 9 on are known to be
+--       dead (the server is our own)  9… names
+-- Returns {parked} where another process swept within the interval; else {parked, reclaimed, failed, promoted, dead,
+-- more, grace}: numbers of jobs, and of workers declared dead; more is 1 where a step is left; grace is 1 while the
+-- living are given a lease to beat after an outage.
+-- include: root places events moves endings
+local interval, lease, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local max_stalls, keep_failed = tonumber(ARGV[5]), ARGV[6]
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'swept_ms', 'grace_until_ms')
+local places, swept, grace = meta[1] or '', tonumber(meta[2]), tonumber(meta[3])
+redis.call('XLEN', root .. 'events')
+redis.call('ZCARD', root .. 'delayed')
+redis.call('ZCARD', root .. 'failed')
+redis.call('ZCARD', root .. 'waited')
+redis.call('HLEN', root .. 'ended')
+redis.call('HLEN', root .. 'index')
+redis.call('HLEN', root .. 'unique')
+redis.call('HLEN', root .. 'joined')
+local parked = redis.call('ZCARD', root .. 'parked')
+redis.call('ZCARD', root .. 'blocked')
+redis.call('ZREM', root .. 'workers', '') -- a write that a full Redis accepts; after it nothing here is refused
+if ARGV[7] ~= '1' then
+  if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked} end
+  -- After an outage every beat is old: the living are given one lease to beat again.
+  if not swept or now - swept > 2 * interval then
+    grace = now + lease
+    redis.call('HSET', root .. 'meta', 'grace_until_ms', grace)
+  end
+  redis.call('HSET', root .. 'meta', 'swept_ms', now)
+end
+local sure = ARGV[8] == '1'
+local graced = (grace and now < grace and not sure) and 1 or 0
+
+local promoted
+places, promoted = promote(places, 200)
+local more = promoted == 200 and 1 or 0
+redis.call('ZREMRANGEBYSCORE', root .. 'waited', '-inf', now)
+
+local dead = 0
+local living = {}
+if sure then
+  for i = 9, #ARGV do living[ARGV[i]] = true end
+end
+if graced == 0 then
+  local candidates
+  if sure then
+    candidates = redis.call('ZRANGE', root .. 'workers', 0, -1)
+  else
+    candidates = redis.call('ZRANGEBYSCORE', root .. 'workers', '-inf', now - lease)
+  end
+  for _, worker in ipairs(candidates) do
+    if not living[worker] then
+      redis.call('ZREM', root .. 'workers', worker)
+      redis.call('DEL', root .. 'worker:' .. worker)
+      tell(1, 'dead', worker)
+      dead = dead + 1
+    end
+  end
+end
+
+local reclaimed, failed, records, freed = {}, {}, {}, {}
+
+local function text(value)
+  return cjson.encode(value)
+end
+
+-- The record of a job that lost its worker too often; payload, meta and errors are JSON texts and stay as they are.
+local function record(id, level, map, stalls)
+  local attempt = tonumber(map.attempt or 0) + 1
+  local reason = 'lost its worker ' .. stalls .. ' times, at most ' .. max_stalls .. ' are allowed'
+  local parts = {'{"id":', text(id), ',"name":', text(map.name), ',"state":"failed","priority":', level,
+    ',"attempt":', attempt, ',"created_ms":', map.created, ',"started_ms":0,"finished_ms":', string.format('%d', now),
+    ',"payload":', map.payload, ',"stalls":', stalls,
+    ',"error":{"type":"Stalled","message":', text(reason), '}'}
+  for _, name in ipairs({'errors', 'meta', 'options'}) do
+    if map[name] then
+      parts[#parts + 1] = ',"' .. name .. '":'
+      parts[#parts + 1] = map[name]
+    end
+  end
+  if map.unique then parts[#parts + 1] = ',"unique":' .. text(map.unique) end
+  parts[#parts + 1] = '}'
+  return table.concat(parts)
+end
+
+local function reclaim(place, entry)
+  local found = redis.call('XRANGE', root .. place, entry, entry)[1]
+  redis.call('XACK', root .. place, 'workers', entry)
+  if not found then return end
+  redis.call('XDEL', root .. place, entry)
+  local stalls = 1
+  for i = 1, #found[2], 2 do
+    if found[2][i] == 'stalls' then stalls = tonumber(found[2][i + 1]) + 1 end
+  end
+  local id, fields, map = changed_fields(place, entry, found[2], {stalls = tostring(stalls)})
+  local level = string.sub(place, -1)
+  if stalls > max_stalls then
+    failed[#failed + 1] = id
+    records[#records + 1] = record(id, level, map, stalls)
+    if map.unique then freed[#freed + 1] = {map.unique, id} end
+  else
+    places = put_waiting('front:' .. level, id, fields, places)
+    reclaimed[#reclaimed + 1] = id
+  end
+end
+
+if graced == 0 then
+  for place in string.gmatch(places, '%S+') do
+    local consumers = on_group(place, 'XINFO', 'CONSUMERS', root .. place, 'workers')
+    for _, consumer in ipairs(consumers) do
+      local name, pending = nil, 0
+      for i = 1, #consumer, 2 do
+        if consumer[i] == 'name' then name = consumer[i + 1] end
+        if consumer[i] == 'pending' then pending = consumer[i + 1] end
+      end
+      if not redis.call('ZSCORE', root .. 'workers', name) then
+        if pending > 0 and budget > 0 then
+          local held = redis.call('XPENDING', root .. place, 'workers', '-', '+', budget, name)
+          for _, item in ipairs(held) do reclaim(place, item[1]) end
+          budget = budget - #held
+          pending = pending - #held
+        end
+        if pending == 0 then
+          redis.call('XGROUP', 'DELCONSUMER', root .. place, 'workers', name)
+        else
+          more = 1
+        end
+      end
+    end
+  end
+end
+finish('failed', failed, records, keep_failed)
+if #reclaimed > 0 then
+  tell(#reclaimed, 'waiting', table.concat(reclaimed, ' '), 'stalled', table.concat(reclaimed, ' '))
+end
+if #failed > 0 then
+  tell(#failed, 'failed', table.concat(failed, ' '), 'stalled', table.concat(failed, ' '))
+end
+for _, pair in ipairs(freed) do places = free_unique(pair[1], pair[2], places) end
+if #reclaimed > 0 then ring() end
+return {parked, #reclaimed, #failed, promoted, dead, more, graced}

@@ -1,0 +1,13 @@
+-- wait: – (nothing moves)
+-- Says that somebody waits for a job's result, so that retention doesn't take it before it was read.
+--
+-- KEYS  1 root
+-- ARGV  1 time  2 job id  3 how long somebody waits (ms)
+-- Returns {'ended', record} | {'missing'} | {'pending', id of the newest event}.
+-- include: root places events moves finding
+local state, detail = find(ARGV[2])
+if not state then return {'missing'} end
+if state == 'ended' then return {'ended', detail} end
+redis.call('ZADD', root .. 'waited', now + tonumber(ARGV[3]), ARGV[2])
+local newest = redis.call('XREVRANGE', root .. 'events', '+', '-', 'COUNT', 1)[1]
+return {'pending', newest and newest[1] or '0-0'}

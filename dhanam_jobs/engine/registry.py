@@ -1,0 +1,253 @@
+"""The registry: which queues there are, which jobs run on them, and what runs a job. Filled at import time, checked
+when it is filled, read-only afterwards."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from . import defaults
+from .errors import ConfigurationError, InvalidPayload, UnknownJobName, UnknownQueue
+from .keys import check_priority, check_queue_name
+from .policy import Retention, RetryPolicy
+
+if TYPE_CHECKING:
+    from .context import JobContext
+
+Handler = Callable[["JobContext", Any], Awaitable[Any]] | Callable[["JobContext", Any], Any]
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+UniqueKey = Callable[[Any], str]
+Accept = Callable[[Any], Any]
+_JOB_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}\Z")
+
+
+class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the queue table: `concurrency` jobs at once per worker, and the defaults of the queue's jobs."""
+
+    name: str
+    concurrency: int = defaults.CONCURRENCY
+    retry: RetryPolicy = RetryPolicy()
+    retention: Retention = Retention()
+    max_stalls: int = defaults.MAX_STALLS
+
+    def __post_init__(self) -> None:
+        check_queue_name(self.name)
+        check_concurrency(self.concurrency)
+        if type(self.max_stalls) is not int or self.max_stalls < 0:
+            raise ConfigurationError(f"max_stalls {self.max_stalls!r}: wanted a whole number of at least 0")
+
+
+def check_concurrency(concurrency: int) -> int:
+    """Returns the number, or raises ConfigurationError."""
+    if type(concurrency) is not int or not 1 <= concurrency <= 1000:
+        raise ConfigurationError(f"concurrency {concurrency!r}: wanted a whole number from 1 to 1000")
+    return concurrency
+
+
+class JobType:
+    """What the registry knows of a job: `name`, `queue`, `handler`, `payload_type` and its policies.
+
+    `timeout` is in seconds; `retry` None means the queue's. `unique`, given a payload, returns its unique key.
+    """
+
+    __slots__ = (
+        "accept",
+        "decode",
+        "handler",
+        "is_async",
+        "name",
+        "payload_type",
+        "priority",
+        "queue",
+        "retry",
+        "timeout",
+        "unique",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        queue: str,
+        handler: Handler,
+        payload_type: Any,
+        *,
+        retry: RetryPolicy | None,
+        timeout: float,
+        priority: int,
+        unique: UniqueKey | None,
+        accept: Accept | None,
+    ) -> None:
+        self.name = name
+        self.queue = queue
+        self.handler = handler
+        self.payload_type = payload_type
+        self.decode = msgspec.json.Decoder(payload_type).decode
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.retry = retry
+        self.timeout = timeout
+        self.priority = priority
+        self.unique = unique
+        self.accept = accept
+
+    def check(self, payload: bytes) -> Any:
+        """Decodes an encoded payload into its type; raises InvalidPayload."""
+        try:
+            return self.decode(payload)
+        except msgspec.DecodeError as error:
+            raise InvalidPayload(f"payload of job {self.name!r}: {error}") from None
+
+
+class Registry:
+    """Queues and jobs by name. `registry.queue(...)` adds a row, `@registry.job(...)` a handler."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, QueueConfig] = {}
+        self._jobs: dict[tuple[str, str], JobType] = {}
+        self._by_type: dict[Any, list[JobType]] = {}
+
+    def queue(
+        self,
+        name: str,
+        *,
+        concurrency: int = defaults.CONCURRENCY,
+        retry: RetryPolicy | None = None,
+        retention: Retention | None = None,
+        max_stalls: int = defaults.MAX_STALLS,
+    ) -> QueueConfig:
+        """Adds a queue, or replaces the row that naming it in a job has made."""
+        row = QueueConfig(
+            name=name,
+            concurrency=concurrency,
+            retry=retry or RetryPolicy(),
+            retention=retention or Retention(),
+            max_stalls=max_stalls,
+        )
+        self._queues[name] = row
+        return row
+
+    def job(
+        self,
+        name: str,
+        *,
+        queue: str,
+        retry: RetryPolicy | None = None,
+        timeout: float = defaults.JOB_TIMEOUT,
+        priority: int = defaults.PRIORITY,
+        unique: UniqueKey | None = None,
+        accept: Accept | None = None,
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Makes a function the handler of a job.
+
+        The function takes the context and the payload; the annotation of its second parameter is the payload's type
+        (a msgspec Struct, or anything that msgspec decodes; without one, any JSON value). `async def` runs in the
+        loop, `def` in a thread. `timeout` seconds for one attempt. `unique`, given a payload, returns the key under
+        which one job at a time waits or runs. `accept` turns what callers give (if it isn't of the payload's type) into
+        what is checked against it. Raises ConfigurationError for a name that is taken or illegal.
+        """
+        if not _JOB_NAME.match(name):
+            raise ConfigurationError(f"job name {name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
+        check_queue_name(queue)
+        check_priority(priority)
+        if not (isinstance(timeout, int | float) and timeout > 0):
+            raise ConfigurationError(f"timeout {timeout!r} of job {name!r}: wanted seconds above 0")
+
+        def add(handler: HandlerT) -> HandlerT:
+            if (queue, name) in self._jobs:
+                raise ConfigurationError(f"job {name!r} has a handler on queue {queue!r} already")
+            payload_type = _payload_type(handler)
+            row = JobType(
+                name,
+                queue,
+                handler,
+                payload_type,
+                retry=retry,
+                timeout=timeout,
+                priority=priority,
+                unique=unique,
+                accept=accept,
+            )
+            if queue not in self._queues:
+                self.queue(queue)
+            self._jobs[queue, name] = row
+            if isinstance(payload_type, type):
+                self._by_type.setdefault(payload_type, []).append(row)
+            return handler
+
+        return add
+
+    @property
+    def queues(self) -> list[QueueConfig]:
+        """The rows, in the order in which they were added."""
+        return list(self._queues.values())
+
+    def queue_config(self, name: str) -> QueueConfig:
+        """The queue's row, or UnknownQueue."""
+        row = self._queues.get(name)
+        if row is None:
+            raise UnknownQueue(f"queue {name!r} is unknown; there are: {', '.join(self._queues) or 'none'}")
+        return row
+
+    def has_queue(self, name: str) -> bool:
+        """True where the queue has a row."""
+        return name in self._queues
+
+    def find(self, queue: str, name: str) -> JobType | None:
+        """The job of that name on that queue, if this process knows it."""
+        return self._jobs.get((queue, name))
+
+    def named(self, queue: str, name: str) -> JobType:
+        """The job of that name on that queue, or UnknownJobName."""
+        row = self._jobs.get((queue, name))
+        if row is None:
+            names = ", ".join(job.name for job in self.jobs_of(queue)) or "none"
+            raise UnknownJobName(f"job {name!r} is unknown on queue {queue!r}; there are: {names}")
+        return row
+
+    def taking(self, payload_type: type, queue: str | None = None) -> JobType:
+        """The one job (on that queue) whose payload is of that type, or UnknownJobName."""
+        rows = [row for row in self._by_type.get(payload_type, []) if queue in (None, row.queue)]
+        if len(rows) != 1:
+            names = ", ".join(f"{row.queue}/{row.name}" for row in rows)
+            what = f"is shared by {names}: name the job" if rows else "belongs to no job"
+            raise UnknownJobName(f"payload type {payload_type.__name__} {what}")
+        return rows[0]
+
+    def jobs_of(self, queue: str) -> Iterator[JobType]:
+        """The jobs of a queue."""
+        return (row for (of, _), row in self._jobs.items() if of == queue)
+
+
+def _payload_type(handler: Handler) -> Any:
+    parameters = list(inspect.signature(handler).parameters)
+    if len(parameters) != 2:
+        raise ConfigurationError(
+            f"handler {getattr(handler, '__name__', handler)!r} takes {len(parameters)} parameters: "
+            "wanted two, the context and the payload"
+        )
+    annotation = inspect.signature(handler).parameters[parameters[1]].annotation
+    if isinstance(annotation, str):
+        annotation = _resolve(handler, parameters[1], annotation)
+    return Any if annotation is inspect.Parameter.empty else annotation
+
+
+def _resolve(handler: Handler, parameter: str, annotation: str) -> Any:
+    # With postponed annotations the type is a text. It is looked up where the handler was written, then in the frames
+    # that are defining it: a type that is local to a function is in no module's globals.
+    scopes: list[tuple[dict[str, Any], dict[str, Any]]] = [(getattr(handler, "__globals__", {}), {})]
+    frame = inspect.currentframe()
+    while frame is not None:
+        scopes.append((frame.f_globals, frame.f_locals))
+        frame = frame.f_back
+    for names, local_names in scopes:
+        try:
+            return eval(annotation, names, local_names)  # noqa: S307 - our caller's own annotation
+        except NameError:
+            continue
+    raise ConfigurationError(
+        f"handler {getattr(handler, '__name__', handler)!r}: the type {annotation!r} of its parameter {parameter!r} "
+        "can't be found"
+    )

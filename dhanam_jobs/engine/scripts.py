@@ -1,0 +1,59 @@
+"""The Lua scripts as the rest of the engine sees them: loaded once, named by their hash.
+
+A script file is one verb. Its line `-- include: a b` names shared parts in `lua/lib`, which are put in its place in
+that order. Redis is given the whole text once and the SHA-1 from then on; `NOSCRIPT` (a restart, SCRIPT FLUSH) gives
+the text again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+_INCLUDE = re.compile(r"^-- include: (.*)$", re.MULTILINE)
+
+
+class Script:
+    """One verb: `name`, the whole `text`, and `sha`, the name by which Redis knows it."""
+
+    __slots__ = ("name", "sha", "text")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = assemble(name)
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
+def _source(path: str) -> str:
+    return files("dhanam_jobs.engine").joinpath("lua", path).read_text("utf-8")
+
+
+def assemble(name: str) -> str:
+    """The text of a verb with its shared parts in place."""
+
+    def parts(match: re.Match[str]) -> str:
+        return "\n".join(_source(f"lib/{part}.lua") for part in match[1].split())
+
+    return _INCLUDE.sub(parts, _source(f"{name}.lua"))
+
+
+BEAT: Final = Script("beat")
+CLAIM: Final = Script("claim")
+ENQUEUE: Final = Script("enqueue")
+FIND: Final = Script("find")
+INSPECT: Final = Script("inspect")
+LEAVE: Final = Script("leave")
+PAUSE: Final = Script("pause")
+RECOVER: Final = Script("recover")
+REGISTER: Final = Script("register")
+RESUME: Final = Script("resume")
+RING: Final = Script("ring")
+SETTLE: Final = Script("settle")
+STATS: Final = Script("stats")
+SWEEP: Final = Script("sweep")
+UNPARK: Final = Script("unpark")
+WAIT: Final = Script("wait")

@@ -1,0 +1,121 @@
+"""The supervisor: one process's workers, with one heart and one sweeper among them, started and drained in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from . import defaults
+from .engine import Engine
+from .heart import Heart
+from .queue import Queue
+from .sweeper import Sweeper
+from .worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs workers for `queues` (default: all that the registry has).
+
+    `resources` is handed to every handler; `concurrency` maps queue names to numbers that replace the rows' own;
+    `drain_timeout` in seconds. `alone` says that no other process can have workers on this server (it is our own, and
+    we hold its lock): then what is left of earlier workers is reclaimed at the start instead of after their lease.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queues: Iterable[str] | None = None,
+        *,
+        resources: Any = None,
+        concurrency: Mapping[str, int] | None = None,
+        drain_timeout: float = defaults.DRAIN_TIMEOUT,
+        lease_ms: int = defaults.LEASE_MS,
+        sweep_ms: int = defaults.SWEEP_MS,
+        alone: bool = False,
+    ) -> None:
+        self.engine = engine
+        self._drain_timeout = drain_timeout
+        self._alone = alone
+        names = [row.name for row in engine.registry.queues] if queues is None else list(queues)
+        self._queues: list[Queue] = [engine.queue(name) for name in names]
+        self._heart = Heart(engine.url, name=engine.client_name, lease_ms=lease_ms)
+        self._sweeper = Sweeper(self._queues, interval_ms=sweep_ms, lease_ms=lease_ms)
+        self.workers = [
+            Worker(
+                queue,
+                concurrency=(concurrency or {}).get(queue.name),
+                resources=resources,
+                heart=self._heart,
+                sweeper=self._sweeper,
+                lease_ms=lease_ms,
+            )
+            for queue in self._queues
+        ]
+        self._draining: asyncio.Task[None] | None = None
+        self._hurried = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def accepting_jobs(self) -> bool:
+        """False once the drain has begun."""
+        return self.engine.accepting
+
+    @property
+    def loop_lag_ms(self) -> float:
+        """How late the event loop last turned, in ms."""
+        return self._heart.loop_lag_ms
+
+    async def start(self) -> None:
+        """Starts the heart, the workers and the sweeper. Raises EngineUnavailable where Redis doesn't answer."""
+        if self._alone:
+            reclaimed = await self._sweeper.run_once(living=lambda queue: [])
+            if reclaimed:
+                log.info("%d jobs of the process before this one are back at the front", reclaimed)
+        self._heart.start()
+        try:
+            for worker in self.workers:
+                await worker.start()
+        except BaseException:
+            await self.stop(timeout=0)
+            raise
+        self._sweeper.start()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Accepts and claims nothing more, gives running jobs `timeout` seconds (default: the supervisor's), releases
+        the rest to the front of their queues, and ends the workers. Never pauses a queue. A second call waits for the
+        first."""
+        if self._draining is None:
+            self.engine.stop_accepting()
+            seconds = self._drain_timeout if timeout is None else timeout
+            self._draining = asyncio.get_running_loop().create_task(self._drain(seconds), name="drain")
+        await asyncio.shield(self._draining)
+
+    async def _drain(self, timeout: float) -> None:
+        for worker in self.workers:
+            worker.stop_claiming()
+        await asyncio.gather(*(worker.stop(0 if self._hurried else timeout) for worker in self.workers))
+        await self._sweeper.stop()
+        await asyncio.get_running_loop().run_in_executor(None, self._heart.stop)
+
+    def hurry(self) -> None:
+        """Ends a drain at once: running jobs are released now."""
+        self._hurried = True
+        for worker in self.workers:
+            worker.hurry()
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Drains; may be called twice."""
+        await self.drain(timeout)

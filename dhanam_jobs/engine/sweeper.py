@@ -1,0 +1,114 @@
+"""The sweeper: every two seconds, for each of its queues, reclaims what dead workers hold, promotes what is due and
+takes parked jobs back. One process of the fleet does the work at a time; `sweep.lua` says which."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+from redis.exceptions import ResponseError
+
+from . import defaults, scripts
+from .errors import EngineUnavailable
+from .queue import Queue
+from .registry import QueueConfig
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps its queues from `start` to `stop`. `run_once` is one round, for tests and for the start."""
+
+    def __init__(
+        self,
+        queues: Iterable[Queue],
+        *,
+        interval_ms: int = defaults.SWEEP_MS,
+        lease_ms: int = defaults.LEASE_MS,
+    ) -> None:
+        self._queues = list(queues)
+        self._interval_ms = interval_ms
+        self._lease_ms = lease_ms
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts sweeping; a second call does nothing."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop().create_task(self._run(), name="sweeper")
+
+    async def stop(self) -> None:
+        """Ends it; may be called twice."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+            self._loop = None
+
+    async def _run(self) -> None:
+        while True:
+            # Spread, so that the processes of a fleet take turns.
+            await asyncio.sleep(self._interval_ms / 1000 * random.uniform(0.9, 1.1))
+            try:
+                await self.run_once()
+            except EngineUnavailable as error:
+                log.warning("no sweep: %s", error)
+            except ResponseError:
+                log.exception("a sweep was refused")
+
+    async def run_once(self, living: Callable[[Queue], list[str]] | None = None) -> int:
+        """One round over all queues; returns the number of jobs reclaimed (those failed for stalling included).
+
+        `living` is given where the server is our own, so that every worker that it doesn't name is known to be dead.
+        """
+        reclaimed = 0
+        for queue in self._queues:
+            reclaimed += await self._sweep(queue, living(queue) if living is not None else None)
+        return reclaimed
+
+    async def _sweep(self, queue: Queue, living: list[str] | None) -> int:
+        engine = queue.engine
+        row = _config(queue)
+        keep_failed = "" if row.retention.failed is None else row.retention.failed
+        sure = 0 if living is None else 1
+        reclaimed = 0
+        again = sure
+        while True:
+            reply: list[int] = await engine.run(
+                scripts.SWEEP,
+                queue.root,
+                self._interval_ms,
+                self._lease_ms,
+                defaults.RECLAIM_BATCH,
+                row.max_stalls,
+                keep_failed,
+                again,
+                sure,
+                *(living or ()),
+            )
+            if reply[0]:
+                await self._unpark(queue)
+            if len(reply) == 1:
+                return reclaimed
+            reclaimed += reply[1] + reply[2]
+            if reply[1] or reply[2] or reply[4]:
+                log.warning(
+                    "queue %s: %d workers dead, %d jobs back at the front, %d failed for stalling too often",
+                    queue.name,
+                    reply[4],
+                    reply[1],
+                    reply[2],
+                )
+            if not reply[5]:
+                return reclaimed
+            again = 1
+
+    async def _unpark(self, queue: Queue) -> None:
+        names = [job.name for job in queue.engine.registry.jobs_of(queue.name)]
+        if names:
+            await queue.engine.run(scripts.UNPARK, queue.root, defaults.PROMOTE_BATCH, *names)
+
+
+def _config(queue: Queue) -> QueueConfig:
+    registry = queue.engine.registry
+    return registry.queue_config(queue.name) if registry.has_queue(queue.name) else QueueConfig(name=queue.name)
