@@ -181,30 +181,32 @@ class Executor:
         error: JobError | None,
         errors: list[AttemptError] | None = None,
     ) -> bytes:
-        if errors is None:
-            errors = [] if claim.errors is None else _decode_errors(claim.errors)
-        return _encode(
-            Record(
-                id=claim.id,
-                name=claim.name,
-                state=state,
-                priority=claim.priority,
-                attempt=claim.attempt,
-                created_ms=claim.created_ms,
-                started_ms=claim.started_ms,
-                finished_ms=self._clock.now_ms(),
-                payload=msgspec.Raw(claim.payload),
-                result=result,
-                error=error,
-                errors=errors,
-                stalls=claim.stalls,
-                snoozes=claim.snoozes,
-                unique=claim.unique,
-                options=claim.options,
-                meta=claim.meta,
-                worker=self.worker_name,
-            )
+        record = Record(
+            claim.id,
+            claim.name,
+            state,
+            claim.priority,
+            claim.attempt,
+            claim.created_ms,
+            claim.started_ms,
+            self._clock.now_ms(),
+            msgspec.Raw(claim.payload),
+            self.worker_name,
+            result,
         )
+        if error is not None:
+            record.error = error
+        if errors is not None:
+            record.errors = errors
+        if not claim.plain:
+            if errors is None and claim.errors is not None:
+                record.errors = _decode_errors(claim.errors)
+            record.stalls = claim.stalls
+            record.snoozes = claim.snoozes
+            record.unique = claim.unique
+            record.options = claim.options
+            record.meta = claim.meta
+        return _encode(record)
 
 
 def _traceback(error: BaseException) -> str | None:

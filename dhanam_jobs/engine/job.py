@@ -60,6 +60,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     started_ms: int
     finished_ms: int
     payload: msgspec.Raw
+    worker: str | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: JobError | None = None
     errors: list[AttemptError] = []
@@ -68,7 +69,6 @@ class Record(msgspec.Struct, omit_defaults=True):
     unique: str | None = None
     options: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
-    worker: str | None = None
 
 
 class JobInfo(msgspec.Struct):
@@ -104,7 +104,7 @@ class Claim:
     """The right to run one attempt of one job: the stream entry that a worker holds, and what it says.
 
     `place` is `waiting:<level>` or `front:<level>` and `entry` the stream entry id; together they are the fence.
-    `attempt` counts executions, this one included.
+    `attempt` counts executions, this one included. `plain` says that the entry holds a name and a payload, no more.
     """
 
     __slots__ = (
@@ -118,6 +118,7 @@ class Claim:
         "options",
         "payload",
         "place",
+        "plain",
         "priority",
         "snoozes",
         "stalls",
@@ -139,7 +140,8 @@ class Claim:
         self.meta: dict[str, Any] | None = None
         self.errors: bytes | None = None
         self.started_ms = 0
-        if len(fields) == 4:
+        self.plain = len(fields) == 4
+        if self.plain:
             self.id = f"{level}-{text}"
             self.name = fields[1].decode()
             self.payload = fields[3]

@@ -15,6 +15,7 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections import deque
 from types import TracebackType
 from typing import Any, Self
@@ -101,6 +102,7 @@ class Worker:
         self._unsettled = 0
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
+        self._woken = False
         self._wake = asyncio.Event()
         self._look = True
         self._claiming = True
@@ -333,7 +335,7 @@ class Worker:
         self._settled(outcomes, reply[2])
         if reply[3] == b"paused":
             return
-        self.fetched = asyncio.get_running_loop().time()
+        self.fetched = time.monotonic()
         self._debt -= fair
         taken = self._take(reply, 4)
         self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self.concurrency))
@@ -438,11 +440,15 @@ class Worker:
         )
 
     def _pass_on(self) -> None:
-        """Wakes one idle slot; it wakes the next before it runs its job, as long as jobs are left."""
+        """Wakes one idle slot, unless one is on its way; it wakes the next before it runs its job, as long as jobs
+        are left. So jobs that never wait are all run by one slot, and jobs that do wait each get theirs."""
+        if self._woken:
+            return
         while self._idle:
             slot = self._idle.pop()
             if slot.idle is not None and not slot.idle.done():
                 slot.idle.set_result(None)
+                self._woken = True
                 return
 
     async def _work(self, slot: _Slot) -> None:
@@ -453,6 +459,7 @@ class Worker:
                 slot.idle = loop.create_future()
                 self._idle.append(slot)
                 await slot.idle
+                self._woken = False
                 continue
             claim = ready.popleft()
             if ready:
@@ -511,17 +518,15 @@ class Worker:
     # -- deadlines: one table, one timer --------------------------------------------------------------------------
 
     def _set_deadline(self, slot: _Slot, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        slot.deadline = deadline = loop.time() + timeout
+        slot.deadline = deadline = time.monotonic() + timeout
         if deadline < self._deadline_at:
             if self._deadline_timer is not None:
                 self._deadline_timer.cancel()
             self._deadline_at = deadline
-            self._deadline_timer = loop.call_at(deadline, self._check_deadlines)
+            self._deadline_timer = asyncio.get_running_loop().call_later(timeout, self._check_deadlines)
 
     def _check_deadlines(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         following = _NEVER
         for slot in self._slots:
             if slot.deadline <= now:
@@ -530,4 +535,7 @@ class Worker:
             elif slot.deadline < following:
                 following = slot.deadline
         self._deadline_at = following
-        self._deadline_timer = None if following == _NEVER else loop.call_at(following, self._check_deadlines)
+        self._deadline_timer = None
+        if following < _NEVER:
+            wait = max(0.001, following - now)
+            self._deadline_timer = asyncio.get_running_loop().call_later(wait, self._check_deadlines)
