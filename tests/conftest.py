@@ -67,9 +67,7 @@ class WaitUntil(Protocol):
 def wait_until() -> WaitUntil:
     """Polls a plain or async predicate until its value is true, and returns that value; fails by name."""
 
-    async def wait(
-        predicate: Callable[[], Any | Awaitable[Any]], description: str, *, timeout: float = 10.0
-    ) -> Any:
+    async def wait(predicate: Callable[[], Any | Awaitable[Any]], description: str, *, timeout: float = 10.0) -> Any:
         deadline = time.monotonic() + timeout
         while True:
             value = predicate()
@@ -276,9 +274,7 @@ def pg_server() -> Iterator[str]:
             become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         data, port = directory / "data", free_port()
         initdb = [*become, f"{programs / 'initdb'}", "-D", f"{data}", "--no-sync", "--locale=C", "-E", "UTF8"]
-        subprocess.run(
-            [*initdb, "-A", "trust", "-U", "postgres"], check=True, capture_output=True, cwd=directory
-        )
+        subprocess.run([*initdb, "-A", "trust", "-U", "postgres"], check=True, capture_output=True, cwd=directory)
         postgres = [*become, f"{programs / 'postgres'}", "-D", f"{data}", "-k", f"{directory}"]
         listen = ["-h", "127.0.0.1", "-p", f"{port}"]
         careless = ["-c", "fsync=off", "-c", "full_page_writes=off"]

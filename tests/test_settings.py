@@ -96,9 +96,7 @@ def test_a_concurrency_that_is_no_whole_number_from_1_is_refused(found: str) -> 
 def test_a_concurrency_of_no_queue_of_ours_is_refused_with_the_legal_names(name: str) -> None:
     """A misspelt queue does not pass silently."""
     (problem,) = problems_of({**PRODUCTION, f"QUEUE_{name}_CONCURRENCY": "5"})
-    assert problem.startswith(
-        f"QUEUE_{name}_CONCURRENCY: no such queue, wanted one of QUEUE_SYNC_TRANSACTIONS"
-    )
+    assert problem.startswith(f"QUEUE_{name}_CONCURRENCY: no such queue, wanted one of QUEUE_SYNC_TRANSACTIONS")
     assert problem.count("_CONCURRENCY") == 1 + len(QUEUES)
 
 
@@ -161,9 +159,7 @@ def test_a_good_value_passes_unchanged(variable: str, found: str) -> None:
 
 def test_all_bad_values_are_reported_in_one_go() -> None:
     """Nobody has to start once per mistake."""
-    problems = problems_of(
-        {**PRODUCTION, "HTTP_PORT": "x", "LOG_LEVEL": "x", "QUEUE_ESG_UPDATES_CONCURRENCY": "x"}
-    )
+    problems = problems_of({**PRODUCTION, "HTTP_PORT": "x", "LOG_LEVEL": "x", "QUEUE_ESG_UPDATES_CONCURRENCY": "x"})
     assert [problem.split(":")[0] for problem in problems] == [
         "QUEUE_ESG_UPDATES_CONCURRENCY",
         "HTTP_PORT",

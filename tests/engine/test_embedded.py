@@ -147,9 +147,7 @@ async def test_a_process_that_took_over_the_old_servers_id_is_left_alone(tmp_pat
         assert await command(server, "PING") is True
 
 
-async def test_a_long_directory_gets_a_short_private_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_directory_gets_a_short_private_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A private directory elsewhere holds the socket while the server runs, and is found through ours."""
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     directory = tmp_path / ("d" * 120)
@@ -189,9 +187,7 @@ async def test_a_server_that_does_not_start_is_named_with_its_last_words(tmp_pat
     async with EmbeddedServer(tmp_path) as server:
         await command(server, "SET", "greeting", "hola")
     (tmp_path / "appendonlydir" / "appendonly.aof.manifest").write_text("file nonsense\n")
-    with pytest.raises(
-        EmbeddedServerError, match=r"ended with code 1; the end of its log[\s\S]*AOF manifest"
-    ):
+    with pytest.raises(EmbeddedServerError, match=r"ended with code 1; the end of its log[\s\S]*AOF manifest"):
         await EmbeddedServer(tmp_path).start()
     with pytest.raises(EmbeddedServerError, match="ended with code 1"):
         await EmbeddedServer(tmp_path).start()
