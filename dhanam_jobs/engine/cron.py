@@ -20,6 +20,7 @@ Time zones
     clock skips fire together at the end of the gap, those in an hour that it repeats fire in the first pass.
     An hour field that admits every hour (``*``, ``*/1``, ``0-23``) means elapsed time: it fires whenever the
     wall clock shows a match, in both passes of a repeated hour and not at all for times that never came.
+    Debian's cron also lets ``*/15 2 * * *`` and ``0 */2 * * *`` elapse, and so loses what the gap swallows.
     ``@every`` knows no zone: its slots are the multiples of the interval since 1970-01-01 00:00 UTC, so that
     every process, whenever started, names the same ones.
 """

@@ -22,9 +22,9 @@ class WallClock:
     are the wall clock's, each of which fires once.
     """
 
-    # Asked for wall-clock times without a zone only: given a zone, croniter fires a fixed time twice where
-    # an hour is repeated. It holds the start while it searches, so a WallClock is for one thread at a time.
-
+    # Asked for wall-clock times without a zone only: given a zone, croniter fires a fixed time twice where an
+    # hour is repeated, loses fires where half an hour is (Lord Howe), and with seconds misses a gap's end. It
+    # holds the start while it searches, so a WallClock is for one thread at a time.
     calendar: croniter
     zone: tzinfo
     every_hour: bool

@@ -114,6 +114,12 @@ KNOWN = [
         "2025-04-05T14:30Z",
         ["06 01:45+1100", "06 01:30+1030", "06 01:45+1030", "06 02:00+1030"],
     ),
+    (
+        "*/26 * * * *",
+        "Australia/Lord_Howe",
+        "2022-04-02T14:31Z",
+        ["03 01:52+1100", "03 01:52+1030", "03 02:00+1030"],
+    ),
     # Casablanca goes back for Ramadan: 03:00 -> 02:00 on 2024-03-10, 02:00 -> 03:00 on 2024-04-14.
     ("30 2 * * *", "Africa/Casablanca", "2024-03-09T12:00Z", ["10 02:30+0100", "11 02:30+0000"]),
     ("30 2 * * *", "Africa/Casablanca", "2024-04-13T12:00Z", ["14 03:00+0100", "15 02:30+0100"]),
@@ -169,9 +175,9 @@ def field(low: int, high: int) -> st.SearchStrategy[str]:
     number = st.integers(low, high)
     span = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
     ranged = span.map(lambda pair: f"{pair[0]}-{pair[1]}")
-    stepped = span.flatmap(
-        lambda pair: st.integers(1, pair[1] - pair[0] + 1).map(lambda step: (pair, step))
-    ).map(lambda spec: f"{spec[0][0]}-{spec[0][1]}/{spec[1]}")
+    stepped = span.flatmap(lambda pair: st.integers(1, pair[1] - pair[0] + 1).map(lambda step: (pair, step))).map(
+        lambda spec: f"{spec[0][0]}-{spec[0][1]}/{spec[1]}"
+    )
     starred = st.integers(1, high - low + 1).map(lambda step: f"*/{step}")
     listed = st.lists(st.one_of(number.map(str), ranged, stepped), min_size=1, max_size=4).map(",".join)
     return st.one_of(st.just("*"), number.map(str), ranged, stepped, starred, listed)
@@ -206,9 +212,7 @@ def test_any_expression_agrees_with_the_oracle_from_any_minute(
     """The fires of some hours, or of two days for rare ones, are those that a watcher of the clock sees."""
     zone, after = start
     reach = (
-        timedelta(hours=3)
-        if len(cron_oracle.Pattern(f"{minute} {hour} {days}").minutes) > 20
-        else timedelta(days=2)
+        timedelta(hours=3) if len(cron_oracle.Pattern(f"{minute} {hour} {days}").minutes) > 20 else timedelta(days=2)
     )
     assert differences(f"{minute} {hour} {days}", zone, after, after + reach) == []
 
@@ -228,7 +232,7 @@ def test_any_expression_with_seconds_agrees_with_the_oracle(
     assert next_fires(cron, zone, known[-1], 1)[0] > until
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", [zone for zone in ZONES if SHIFTS[zone]])
 def test_cronsim_agrees_where_its_rules_are_ours(zone: str) -> None:
     """Debian's rules, as cronsim has them, are ours for fixed minutes and hours and for every hour.
 
@@ -242,20 +246,16 @@ def test_cronsim_agrees_where_its_rules_are_ours(zone: str) -> None:
             after = shift - timedelta(hours=5)
             theirs = CronSim(f"{minute} {hour} * * *", after.astimezone(ZoneInfo(zone)))
             expected = [next(theirs).astimezone(UTC) for _ in range(25)]
-            assert next_fires(f"{minute} {hour} * * *", zone, after, 25) == expected, (
-                f"{minute} {hour} {shift}"
-            )
+            assert next_fires(f"{minute} {hour} * * *", zone, after, 25) == expected, f"{minute} {hour} {shift}"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", [zone for zone in ZONES if SHIFTS[zone]])
 def test_every_pattern_class_agrees_with_the_oracle_round_every_shift_of_ten_years(zone: str) -> None:
     """The sweep of the pattern classes, round all shifts from 2018 to 2027."""
     found = []
     for shift, minute, hour in itertools.product(SHIFTS[zone], MINUTES, HOURS):
-        found += differences(
-            f"{minute} {hour} * * *", zone, shift - timedelta(hours=3), shift + timedelta(hours=3)
-        )
+        found += differences(f"{minute} {hour} * * *", zone, shift - timedelta(hours=3), shift + timedelta(hours=3))
     assert found == []
 
 
