@@ -12,7 +12,11 @@ import re2
 MAX_PATTERN_CHARS = 500
 """A longer user pattern counts as invalid."""
 
-_PATTERN_MEMORY = 1 << 20
+MAX_LITERAL_CHARS = 10_000
+"""A longer literal counts as one that occurs in no text."""
+
+# RE2 takes at most time x program size: this admits programs of some 5,000 instructions.
+_PATTERN_MEMORY = 128 << 10
 _SET_MEMORY = 16 << 20
 _PATTERNS_PER_SET = 256
 
@@ -30,9 +34,9 @@ def valid_regex(pattern: str, *, case_insensitive: bool) -> str | None:
     return flagged
 
 
-def literal(text: str) -> str:
-    """Give the pattern that finds just this text."""
-    return str(re2.escape(text))
+def literal(text: str) -> str | None:
+    """Give the pattern that finds just this text; None for one that is too long."""
+    return None if len(text) > MAX_LITERAL_CHARS else str(re2.escape(text))
 
 
 class PatternBank:
@@ -85,7 +89,7 @@ class _Search:
             if self._sentinel in found:
                 return [self._first + n for n in found if n != self._sentinel]
         if self._compiled is None:
-            self._compiled = [re2.compile(pattern, _options(_PATTERN_MEMORY)) for pattern in self._patterns]
+            self._compiled = [re2.compile(pattern, _options(_SET_MEMORY)) for pattern in self._patterns]
         return [self._first + n for n, regex in enumerate(self._compiled) if regex.search(text) is not None]
 
 

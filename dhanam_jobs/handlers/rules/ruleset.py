@@ -164,6 +164,8 @@ class RuleSet:
             regex = valid_regex(value, case_insensitive=insensitive)
             return None if regex is None else self._number(_Text(field, False), regex)
         sought = literal(value.lower() if insensitive else value)
+        if sought is None:
+            return None
         shapes = {
             "contains": sought,
             "equals": rf"\A{sought}\z",
