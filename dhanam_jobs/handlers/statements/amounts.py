@@ -13,6 +13,7 @@ MAX_DECIMALS = 4
 MAX_INTEGER_DIGITS = 15
 
 _PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d{1,2}))?", re.ASCII)
+_BARE = re.compile(r"-?[\d.,]+", re.ASCII)
 _POINT = re.compile(r"(?:\d+|[1-9]\d{0,2}([,' ])\d{3}(?:\1\d{3})*)(?:\.\d*)?|\.\d+", re.ASCII)
 _COMMA = re.compile(r"(?:\d+|[1-9]\d{0,2}([.' ])\d{3}(?:\1\d{3})*)(?:,\d*)?|,\d+", re.ASCII)
 _SPACES = re.compile(r"\s+")
@@ -88,6 +89,8 @@ def read_figure(text: str) -> Figure | None:
     if match := _PLAIN.fullmatch(text):
         # Without thousands separators a point before one or two digits can't be read in another way.
         return Figure(text.lstrip("-"), bool(match[1]), None, None, True, match[3] is None)
+    if _BARE.fullmatch(text):
+        return _figure(text.lstrip("-"), text[0] == "-")
     text = _SPACES.sub(" ", text.strip().strip("'")).upper()
     side = None
     if match := _SIDE.search(text):
@@ -108,9 +111,13 @@ def read_figure(text: str) -> Figure | None:
         negative, text = True, text[:-1].strip()
     elif text.startswith("+") or text.endswith("+"):
         text = text.strip("+").strip()
-    point = _POINT.fullmatch(text) is not None
-    comma = _COMMA.fullmatch(text) is not None
-    return Figure(text, negative, side, currency, point, comma) if point or comma else None
+    return _figure(text, negative, side, currency)
+
+
+def _figure(digits: str, negative: bool, side: Side | None = None, currency: str | None = None) -> Figure | None:
+    point = _POINT.fullmatch(digits) is not None
+    comma = _COMMA.fullmatch(digits) is not None
+    return Figure(digits, negative, side, currency, point, comma) if point or comma else None
 
 
 def _without(text: str, start: int, end: int) -> str:
@@ -143,9 +150,7 @@ def out_of_range(value: Decimal) -> str | None:
         if decimals > MAX_DECIMALS:
             return f"{decimals} decimals; at most {MAX_DECIMALS} are wanted"
     if value.adjusted() >= MAX_INTEGER_DIGITS:
-        return (
-            f"{value.adjusted() + 1} digits before the decimal mark; at most {MAX_INTEGER_DIGITS} are wanted"
-        )
+        return f"{value.adjusted() + 1} digits before the decimal mark; at most {MAX_INTEGER_DIGITS} are wanted"
     return None
 
 

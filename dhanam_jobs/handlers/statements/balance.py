@@ -35,9 +35,7 @@ def judge_signs(rows: Sequence[tuple[Decimal, Decimal | None]]) -> Verdict:
             flipped += change == -amount
         best = max(best, (kept, flipped), key=sum)
     kept, flipped = best
-    if kept + flipped < _FEWEST_WITNESSES or kept + flipped < _WITNESSES_PER_EXCEPTION * (
-        pairs - kept - flipped
-    ):
+    if kept + flipped < _FEWEST_WITNESSES or kept + flipped < _WITNESSES_PER_EXCEPTION * (pairs - kept - flipped):
         return "silent"
     if flipped > _WITNESSES_PER_EXCEPTION * kept and flipped >= _FEWEST_WITNESSES:
         return "opposite"

@@ -37,11 +37,11 @@ for _number, _names in enumerate(
     _MONTHS.update(dict.fromkeys(_names.split(), _number))
 
 _TIME = re.compile(r"(?:[ ,]+|(?<=\d)t)\d{1,2}:\d{2}.*$")
-_NUMERIC = re.compile(r"(\d{1,4})([/.\- ])(\d{1,2})\2(\d{1,4})")
-_COMPACT = re.compile(r"\d{8}")
-_DAY_NAME_YEAR = re.compile(r"(\d{1,2})(?:[-/. ]| de |)([a-z]+)\.?(?:[-/. ,]|, | del? |)(\d{4}|\d{2})")
-_NAME_DAY_YEAR = re.compile(r"([a-z]+)\.?[-/. ](\d{1,2})(?:st|nd|rd|th)?(?:, ?|[-/. ])(\d{4}|\d{2})")
-_YEAR_NAME_DAY = re.compile(r"(\d{4})[-/. ]([a-z]+)\.?[-/. ](\d{1,2})")
+_NUMERIC = re.compile(r"(\d{1,4})([/.\- ])(\d{1,2})\2(\d{1,4})", re.ASCII)
+_COMPACT = re.compile(r"\d{8}", re.ASCII)
+_DAY_NAME_YEAR = re.compile(r"(\d{1,2})(?:[-/. ]| de |)([a-z]+)\.?(?:[-/. ,]|, | del? |)(\d{4}|\d{2})", re.ASCII)
+_NAME_DAY_YEAR = re.compile(r"([a-z]+)\.?[-/. ](\d{1,2})(?:st|nd|rd|th)?(?:, ?|[-/. ])(\d{4}|\d{2})", re.ASCII)
+_YEAR_NAME_DAY = re.compile(r"(\d{4})[-/. ]([a-z]+)\.?[-/. ](\d{1,2})", re.ASCII)
 
 
 class DateReadings(NamedTuple):
@@ -74,9 +74,7 @@ def date_order(text: str) -> DateOrder:
     order = re.sub(r"(.)\1+", r"\1", letters)
     if known := _ORDERS.get(order):
         return known
-    raise StatementError(
-        f'--date-format "{text}" is not known; wanted: dmy, mdy, ymd, or a pattern such as dd/mm/yyyy'
-    )
+    raise StatementError(f'--date-format "{text}" is not known; wanted: dmy, mdy, ymd, or a pattern such as dd/mm/yyyy')
 
 
 def read_date(text: str) -> DateReadings:

@@ -57,9 +57,7 @@ class Drafts:
             if record.malformed or any(cell and not cell.isspace() for cell in record.cells)
         ]
         if not records:
-            raise StatementError(
-                f"a header on line {header.line} and no rows under it; one or more are wanted"
-            )
+            raise StatementError(f"a header on line {header.line} and no rows under it; one or more are wanted")
         self.amounts = self._choose_amounts(records)
         titles = [cell.strip() for cell in header.cells]
         for record in records:
@@ -101,9 +99,7 @@ class Drafts:
         if cells == titles:
             self.skipped.append(SkippedLine(record.line, "the header again"))
         elif len(cells) > header.width and any(cells[header.width :]):
-            reason = (
-                f"{len(cells)} cells, {header.width} are wanted; one with the delimiter in it needs quotes"
-            )
+            reason = f"{len(cells)} cells, {header.width} are wanted; one with the delimiter in it needs quotes"
             self.bad(record.line, None, header.delimiter.join(cells), reason)
         else:
             self._draft(record.line, cells + [""] * (header.width - len(cells)))

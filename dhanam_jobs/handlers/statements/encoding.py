@@ -45,8 +45,13 @@ def decode(raw: bytes) -> Decoded:
     UTF-8 in most places and not in others: read as Windows-1252 its accents would be wrong, and the keys made
     from them too.
     """
-    if not raw.strip():
+    decoded = _decode(raw)
+    if not decoded.text.strip():
         raise StatementError("the file is empty; a statement with a header line and rows is wanted")
+    return decoded
+
+
+def _decode(raw: bytes) -> Decoded:
     if len(raw) > MAX_BYTES:
         raise StatementError(f"the file has {len(raw):,} bytes; at most {MAX_BYTES:,} are read, split it")
     for bom, codec, name in _BOMS:

@@ -72,9 +72,7 @@ def decide_decimals(drafts: Drafts) -> DecimalMark | None:
             evidence = witness
     if evidence.open:
         question = _question(evidence, column, ("a decimal point", "a decimal comma"), _amounts_meant)
-        raise AmbiguousStatement(
-            f"{question}; say which with --decimal point or --decimal comma", option="--decimal"
-        )
+        raise AmbiguousStatement(f"{question}; say which with --decimal point or --decimal comma", option="--decimal")
     if not evidence.speaks:
         return None
     return "," if evidence.prefers_second else "."

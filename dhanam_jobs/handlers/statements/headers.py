@@ -148,7 +148,7 @@ def find_header(lines: Sequence[str]) -> Header:
     have one name, or when no column can serve as description.
     """
     start, delimiters = 0, DELIMITERS
-    if match := re.fullmatch(r'"?sep=([^"])"?', lines[0].rstrip("\r\n"), re.IGNORECASE):
+    if match := re.fullmatch(r'"?sep=([,;\t|])"?', lines[0].rstrip("\r\n"), re.IGNORECASE):
         start, delimiters = 1, (match[1],)
     found = [header for d in delimiters if (header := _find(lines[: start + _SEARCHED_LINES], d, start))]
     if not found:
@@ -188,8 +188,7 @@ def name_columns(cells: Sequence[str]) -> dict[Role, list[Column]]:
             column = Column(position, " ".join(cell.split()), currency_code(code[0]) if code else None)
             ranked.setdefault(known[0], []).append((known[1], column))
     return {
-        role: [column for _, column in sorted(columns, key=lambda pair: pair[0])]
-        for role, columns in ranked.items()
+        role: [column for _, column in sorted(columns, key=lambda pair: pair[0])] for role, columns in ranked.items()
     }
 
 
@@ -217,7 +216,7 @@ def _refuse_twins(line: int, named: dict[Role, list[Column]]) -> None:
 
 
 def _no_header(lines: Sequence[str], start: int) -> StatementError:
-    best: tuple[int, int, set[Role]] = (0, start + 1, set())
+    best: tuple[int, int, set[Role]] = (0, min(start + 1, len(lines)), set())
     for delimiter in DELIMITERS:
         for record in read_records(lines[: start + _SEARCHED_LINES], delimiter, start=start):
             named = name_columns(record.cells)

@@ -66,9 +66,7 @@ async def import_statement(
     statement = await asyncio.to_thread(_read, path, hints)
     rows, errors = _in_currency(statement, account.currency)
     if strict and errors:
-        return ImportReport(
-            account.id, statement.format, len(rows), 0, 0, errors, statement.skipped, refused=True
-        )
+        return ImportReport(account.id, statement.format, len(rows), 0, 0, errors, statement.skipped, refused=True)
     new = await asyncio.to_thread(_new_transactions, rows, account.currency)
     inserted = 0
     if progress:

@@ -53,9 +53,7 @@ def split_lines(text: str) -> list[str]:
     return list(io.StringIO(text, newline=""))
 
 
-def read_records(
-    lines: Sequence[str], delimiter: str, *, start: int = 0, width: int | None = None
-) -> Iterator[Record]:
+def read_records(lines: Sequence[str], delimiter: str, *, start: int = 0, width: int | None = None) -> Iterator[Record]:
     """Records of `lines` from index `start`; quoting as RFC 4180, blanks after a delimiter dropped.
 
     A record with a stray quote costs its first line alone: it comes out as malformed and reading goes on with
@@ -77,9 +75,7 @@ def read_records(
             if width is None or feed.position - began == 1 or len(cells) == width:
                 yield Record(began + 1, cells)
                 continue
-            malformed = (
-                f"a quote joins {feed.position - began} lines to {len(cells)} cells, {width} are wanted"
-            )
+            malformed = f"a quote joins {feed.position - began} lines to {len(cells)} cells, {width} are wanted"
         yield Record(began + 1, [lines[began].rstrip("\r\n")], malformed)
         feed = _Feed(lines, began + 1)
         reader = _reader(feed, delimiter)

@@ -61,9 +61,7 @@ class SideColumn:
             return Signed(value)
         if self._signed:
             if side and (value < 0) != (side == "debit"):
-                return Signed(
-                    None, f"the sign says {_word(value < 0)}, beside it stands {_word(side == 'debit')}"
-                )
+                return Signed(None, f"the sign says {_word(value < 0)}, beside it stands {_word(side == 'debit')}")
             return Signed(value)
         if side is None and self._marks and value < 0:
             return Signed(value)
@@ -110,7 +108,7 @@ def is_side_column(words: Sequence[str], *, header: str, needed: bool) -> bool:
         odd = next(word for word in words if side_named(word) is None)
         raise StatementError(
             f'column "{header}" says debit or credit in {known} of {len(words)} rows and "{odd}" in one, '
-            "and no amount has a sign of its own; wanted signed amounts, or in every row one of a pair of words "
+            "and no amount has a sign of its own; wanted signed amounts, or in every row a word of a pair "
             "such as Cargo and Abono, Debit and Credit, D and C"
         )
     return False
