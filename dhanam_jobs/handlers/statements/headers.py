@@ -72,11 +72,6 @@ _NAMES: dict[Role, str] = {
         naturaleza, signo, sentido, tipo movimiento, tipo operacion, tipo transaccion, tipo,
         transaction type, type
     """,
-    "signed or side": """
-        cargo abono, abono cargo, cargos abonos, abonos cargos, debito credito, credito debito,
-        debit credit, credit debit, debe haber, haber debe, retiro deposito, deposito retiro,
-        retiros depositos, depositos retiros
-    """,
     "balance": """
         saldo, saldos, balance, running balance, saldo contable, saldo despues, saldo actual, saldo final,
         closing balance, account balance, saldo disponible, available balance, disponible
@@ -101,6 +96,15 @@ _NAMES: dict[Role, str] = {
 }
 _RANKS: dict[str, tuple[Role, int]] = {
     name.strip(): (role, rank) for role, names in _NAMES.items() for rank, name in enumerate(names.split(","))
+}
+# Beyond the names known: "Retiros / Cargos", "Concepto / Referencia", "Fecha de alta". Amounts have no such rule
+# for words unknown, because a wrong column would be wrong money.
+_FIRST_WORDS: dict[str, Role] = {
+    "fecha": "date",
+    "descripcion": "description",
+    "description": "description",
+    "concepto": "description",
+    "detalle": "description",
 }
 _FILLERS = frozenset(("de", "del", "la", "el", "los", "las", "of", "the", "y", "and", "en", "por"))
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -153,7 +157,7 @@ def find_header(lines: Sequence[str]) -> Header:
     found = [header for d in delimiters if (header := _find(lines[: start + _SEARCHED_LINES], d, start))]
     if not found:
         raise _no_header(lines, start)
-    header = max(found, key=lambda h: (len(h.columns), h.width))
+    header = max(found, key=lambda h: ("description" in h.columns, len(h.columns), h.width))
     if "description" not in header.columns:
         for stand_in in _STAND_INS:
             if column := header.columns.get(stand_in):
@@ -167,29 +171,48 @@ def find_header(lines: Sequence[str]) -> Header:
 
 
 def _find(lines: Sequence[str], delimiter: str, start: int) -> Header | None:
+    found: Header | None = None
     for record in read_records(lines, delimiter, start=start):
         if record.malformed or len(record.cells) < 2:
             continue
         named = name_columns(record.cells)
-        if "date" in named and not named.keys().isdisjoint(_AMOUNT_ROLES):
+        # A summary above the rows may name a date and amounts too; the rows' header also describes them.
+        described = not named.keys().isdisjoint(("description", *_STAND_INS))
+        if "date" not in named or named.keys().isdisjoint(_AMOUNT_ROLES) or (found and not described):
+            continue
+        next_line = record.line + sum(_line_breaks(cell) for cell in record.cells)
+        best = {role: columns[0] for role, columns in named.items()}
+        found = Header(delimiter, record.line, next_line, record.cells, best, named.get("description", []))
+        if described:
             _refuse_twins(record.line, named)
-            next_line = record.line + sum(_line_breaks(cell) for cell in record.cells)
-            best = {role: columns[0] for role, columns in named.items()}
-            return Header(delimiter, record.line, next_line, record.cells, best, named.get("description", []))
-    return None
+            break
+    return found
 
 
 def name_columns(cells: Sequence[str]) -> dict[Role, list[Column]]:
     """The columns of each role, best first; cells that name no role are left out."""
     ranked: dict[Role, list[tuple[int, Column]]] = {}
     for position, cell in enumerate(cells):
-        if known := _RANKS.get(_folded(cell)):
+        if known := _role(_folded(cell)):
             code = _CODES.search(cell)
             column = Column(position, " ".join(cell.split()), currency_code(code[0]) if code else None)
             ranked.setdefault(known[0], []).append((known[1], column))
     return {
         role: [column for _, column in sorted(columns, key=lambda pair: pair[0])] for role, columns in ranked.items()
     }
+
+
+def _role(name: str) -> tuple[Role, int] | None:
+    """Role of a folded name and its rank in it, a lower one being better; None: it names none."""
+    if known := _RANKS.get(name):
+        return known
+    words = name.split()
+    roles = {_RANKS[word][0] if word in _RANKS else None for word in words}
+    if roles and roles <= {"debit", "credit"}:
+        return ("signed or side" if len(roles) == 2 else "debit" if "debit" in roles else "credit"), len(_RANKS)
+    if words and (role := _FIRST_WORDS.get(words[0])):
+        return role, len(_RANKS)
+    return None
 
 
 def _folded(name: str) -> str:

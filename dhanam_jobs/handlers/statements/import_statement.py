@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from dhanam_jobs.handlers.statements.encoding import MAX_BYTES
-from dhanam_jobs.handlers.statements.errors import BadRow, StatementError
+from dhanam_jobs.handlers.statements.errors import AmbiguousStatement, BadRow, StatementError
 from dhanam_jobs.handlers.statements.keys import RowContent, RowKeys
 from dhanam_jobs.handlers.statements.read_statement import read_statement
 from dhanam_jobs.handlers.statements.statement import Format, Hints, SkippedLine, Statement, StatementRow
@@ -64,6 +64,8 @@ async def import_statement(
     """
     account = await store.accounts.for_import(space_id, account_id)
     statement = await asyncio.to_thread(_read, path, hints)
+    if account.type == "credit" and hints.flip_signs is None:
+        _heed_card(statement)
     rows, errors = _in_currency(statement, account.currency)
     if strict and errors:
         return ImportReport(account.id, statement.format, len(rows), 0, 0, errors, statement.skipped, refused=True)
@@ -88,6 +90,20 @@ def _read(path: Path, hints: Hints) -> Statement:
     except OSError as error:
         raise StatementError(f"{path}: {error.strerror or error}; a readable CSV file is wanted") from None
     return read_statement(raw, hints)
+
+
+def _heed_card(statement: Statement) -> None:
+    """Asks about a card most of whose amounts are positive: card statements often print charges so."""
+    if statement.format.signs != "signed":
+        return
+    positive = sum(row.amount > 0 for row in statement.rows)
+    negative = sum(row.amount < 0 for row in statement.rows)
+    if positive > negative:
+        raise AmbiguousStatement(
+            f"the account is a credit card and {positive} of {len(statement.rows)} amounts are positive; say "
+            "whether a positive amount is a charge (--flip-signs) or money in (--keep-signs)",
+            option="--flip-signs",
+        )
 
 
 def _in_currency(statement: Statement, currency: str) -> tuple[list[StatementRow], list[BadRow]]:

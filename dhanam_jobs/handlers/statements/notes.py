@@ -15,7 +15,7 @@ _CARRIED = re.compile(
     r"|balance (?:brought |carried )?forward\b.*"
 )
 _UNSETTLED = re.compile(
-    r"pendiente|pending|processing|procesando|authorized|rechazad[oa]|rejected|declined|cancelad[oa]|cancell?ed"
+    r"pendiente|pending|processing|procesando|rechazad[oa]|rejected|declined|cancelad[oa]|cancell?ed"
     r"|reverted|revertid[oa]|failed|fallid[oa]"
 )
 

@@ -162,3 +162,17 @@ async def test_a_large_file_goes_in_by_the_thousand_and_says_how_far_it_is(impor
     report = await importer(MONTH[0], *lines, progress=lambda done, total: seen.append((done, total)))
     assert counts(report) == (1200, 1300)
     assert seen == [(0, 2500), (1000, 2500), (2000, 2500), (2500, 2500)]
+
+
+async def test_charges_printed_as_positive_amounts_on_a_card_are_asked_about(
+    importer: Importer, household: Household
+) -> None:
+    """Half of the cards print them so; stored as income they would spoil every total."""
+    card = {"id": "card", "space_id": "home", "name": "Tarjeta", "type": "credit"}
+    await household.store.accounts.upsert([card])
+    lines = ("Fecha,Concepto,Importe", "30/01/2026,OXXO,45.00", "30/01/2026,CAFÉ,38.00", "31/01/2026,PAGO,-83.00")
+    with pytest.raises(AmbiguousStatement, match="credit card and 2 of 3") as raised:
+        await importer(*lines, account_id="card")
+    assert raised.value.option == "--flip-signs"
+    await importer(*lines, account_id="card", hints=Hints(flip_signs=True))
+    assert [amount for _, amount in await importer.stored()] == [Decimal("-38"), Decimal("-45"), Decimal("83")]

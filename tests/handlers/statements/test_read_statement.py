@@ -256,6 +256,15 @@ class TestBadRows:
         assert [(row.line, row.description) for row in statement.rows] == [(2, "A B C")]
         assert [error.line for error in statement.errors] == [5]
 
+    def test_stray_quotes_that_join_two_rows_cost_those_two_only(self) -> None:
+        """The first is cut off, the second is read by itself, and reading goes on."""
+        statement = read("Fecha,Concepto,Importe", '29/01/2026,"A', '30/01/2026",B,1.00', "31/01/2026,C,2.00")
+        assert amounts(statement) == ["2.00"]
+        assert errors(statement) == [
+            'line 2: "29/01/2026,"A": a quote joins 2 lines to 4 cells, 3 are wanted',
+            'line 3, column 1 "Fecha": "30/01/2026"": not a date',
+        ]
+
     def test_a_total_play_bill_without_a_date_is_no_line_of_totals(self) -> None:
         """It is a bad row, so that somebody looks at it."""
         statement = read("Fecha,Concepto,Importe", "30/01/2026,A,1.00", ",TOTAL PLAY,-649.00", ",Total:,-648.00")
@@ -337,6 +346,25 @@ class TestFiles:
         """The currency beside an amount's header holds for its rows."""
         statement = read("FECHA DE OPERACION|DESCRIPCIÓN|Importe (USD)", "31/01/2026|A|1.50")
         assert [row.currency for row in statement.rows] == ["USD"]
+
+    @pytest.mark.parametrize(
+        ("header", "amount"),
+        [
+            ("Fecha,Concepto / Referencia,Retiros / Cargos,Depósitos / Abonos", "-5.00"),
+            ("Fecha de alta,Descripción del comercio,Depósitos y Retiros", "5.00"),
+            ("Día,Detalle,DEBE", "-5.00"),
+        ],
+    )
+    def test_headers_joined_of_known_words_are_known(self, header: str, amount: str) -> None:
+        """Banks join them in many ways."""
+        assert amounts(read(header, "31/01/2026,A,5.00")) == [amount]
+
+    def test_a_summary_above_the_rows_is_not_their_header(self) -> None:
+        """It names a date and amounts, and describes nothing."""
+        statement = read(
+            "Fecha de corte,Cargos,Abonos", "31/01/2026,9.00,8.00", "", "Fecha,Concepto,Importe", "30/01/2026,A,1.00"
+        )
+        assert [(row.line, row.description) for row in statement.rows] == [(5, "A")]
 
     def test_every_descriptive_column_goes_into_the_description(self) -> None:
         """Rules look for words there; the same words aren't said twice."""
