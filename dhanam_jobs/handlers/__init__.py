@@ -1,1 +1,43 @@
-"""handlers."""
+"""What Dhanam's jobs do: one module per kind of job, the queue table, the service's methods. No HTTP.
+
+`build_registry` joins the handlers with the engine by an explicit list; nothing is scanned. Modules are loaded
+when they are first needed, so that a command which needs none of them starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dhanam_jobs.engine import Registry
+    from dhanam_jobs.handlers.jobs_service import JobsService
+
+__all__ = ["JobsService", "build_registry"]
+
+
+def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
+    """Return the registry of all queues and all jobs.
+
+    Args:
+        concurrency: jobs that one process runs at once, by queue name; the table's where a queue isn't named.
+
+    Raises:
+        ConfigurationError: `concurrency` names an unknown queue, or holds a value that can't work.
+    """
+    from dhanam_jobs.engine import Registry
+    from dhanam_jobs.handlers import categorize_transactions
+    from dhanam_jobs.handlers.queues import declare_queues
+
+    registry = Registry()
+    declare_queues(registry, concurrency)
+    categorize_transactions.register(registry)
+    return registry
+
+
+def __getattr__(name: str) -> Any:
+    if name == "JobsService":
+        from dhanam_jobs.handlers.jobs_service import JobsService
+
+        return JobsService
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

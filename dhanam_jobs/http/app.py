@@ -40,7 +40,7 @@ def create_app(
     Args:
         service: what the endpoints ask and tell.
         guards: who may.
-        checks: what `/readyz` asks, by the part's name (`redis`, `store`, `workers`).
+        checks: what `/readyz` asks, by the part's name (`redis`, `store`, `health.worker_checks`).
         closing: the event that `HttpServer` sets when it is about to end.
         options: prefix, waits and limits; None: the defaults.
     """

@@ -119,9 +119,7 @@ def _limit_body(receive: Receive, headers: Headers, limit: int) -> Receive:
 
 def _too_large(limit: int) -> ApiError:
     # The rest of the body is not read, so the connection can't carry another request.
-    return ApiError(
-        413, f"The body is longer than the {limit} bytes that are read", headers={"Connection": "close"}
-    )
+    return ApiError(413, f"The body is longer than the {limit} bytes that are read", headers={"Connection": "close"})
 
 
 def _id_from(headers: Headers, name: str) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dhanam_jobs.engine import Queue
 from dhanam_jobs.http.codec import json_response
 from dhanam_jobs.http.context import Check, context_of
 from dhanam_jobs.http.errors import ApiError
@@ -17,6 +20,34 @@ log = structlog.get_logger("dhanam_jobs.http")
 
 OK: Final = "ok"
 DRAINING: Final = "draining"
+FETCH_STALE_S: Final = 15.0
+"""A worker with room that has not asked for jobs for this long is out of order."""
+
+
+class Fetching(Protocol):
+    """What readiness reads of a worker; `fetched` is the event loop's time of its last claiming call."""
+
+    @property
+    def queue(self) -> Queue: ...
+    @property
+    def fetched(self) -> float: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def concurrency(self) -> int: ...
+
+
+def worker_checks(workers: Iterable[Fetching]) -> dict[str, Check]:
+    """Return one check per worker, by `worker:<queue>`: it asks for jobs, or has its hands full."""
+    return {f"worker:{worker.queue.name}": partial(_check_worker, worker) for worker in workers}
+
+
+async def _check_worker(worker: Fetching) -> None:
+    silent_s = asyncio.get_running_loop().time() - worker.fetched
+    if silent_s > FETCH_STALE_S and worker.running < worker.concurrency:
+        raise RuntimeError(
+            f"last fetch {silent_s:.0f} s ago with {worker.running} of {worker.concurrency} slots in use"
+        )
 
 
 async def healthz(request: Request) -> Response:
@@ -29,9 +60,7 @@ async def readyz(request: Request) -> Response:
     """`GET /readyz`: 200 when every part works; 503 names the parts that don't, or says that we drain."""
     context = context_of(request)
     names = list(context.checks)
-    words = await asyncio.gather(
-        *(_ask(name, context.checks[name], context.options.check_s) for name in names)
-    )
+    words = await asyncio.gather(*(_ask(name, context.checks[name], context.options.check_s) for name in names))
     parts = dict(zip(names, words, strict=True))
     parts["accepting"] = OK if context.jobs.is_accepting_jobs() else DRAINING
     failing = [name for name, word in parts.items() if word != OK]

@@ -52,9 +52,7 @@ def _categorized_one_space(result: Any) -> dict[str, Any]:
     return {"message": message, "categorized": done.categorized, "total": done.total, "spaces": 1}
 
 
-async def _answer(
-    request: Request, caller: Caller, job: Job, body: Callable[[Any], dict[str, Any]]
-) -> Response:
+async def _answer(request: Request, caller: Caller, job: Job, body: Callable[[Any], dict[str, Any]]) -> Response:
     """Wait for a job just triggered; 200 with `body(result)`, 202 when it goes on, 502 when it failed."""
     context = context_of(request)
     facts = {"id": job.id, "queue": job.queue, "url": _url(request, job.queue, job.id)}
@@ -81,13 +79,23 @@ async def _end_of(context: Context, job: Job) -> Any:
     closing = asyncio.ensure_future(context.closing.wait())
     try:
         await asyncio.wait({result, closing}, return_when=asyncio.FIRST_COMPLETED)
-        if not result.done():
+        if not result.done() or result.cancelled():
             raise ResultTimeout("the server is about to end")
         return result.result()
     finally:
-        result.cancel()
         closing.cancel()
-        await asyncio.gather(result, closing, return_exceptions=True)
+        await _cancel(result)
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    """Return when the task has ended, well or badly; what it raised no longer matters."""
+    while not task.done():
+        # Again and again, because Python 3.11's wait_for, which Redis's client sends through, loses a cancellation
+        # that arrives as it ends.
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.05)
+    if not task.cancelled():
+        task.exception()
 
 
 async def _may_see(context: Context, caller: Caller, info: JobInfo) -> bool:

@@ -55,8 +55,7 @@ def bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
                 error.errno,
-                f"{wanted}: another process listens on port {port}; end it, or choose another with --port or"
-                " HTTP_PORT",
+                f"{wanted}: another process listens on port {port}; end it, or choose another with --port or HTTP_PORT",
             ) from None
         raise OSError(error.errno, f"{wanted}: {os.strerror(error.errno or 0)}") from None
     listener.setblocking(False)
@@ -72,7 +71,7 @@ class HttpServer:
         closing: set by `stop` before the server ends, so that long answers (waits, streams) can end first.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, closing: asyncio.Event | None = None) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, closing: asyncio.Event) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -88,7 +87,7 @@ class HttpServer:
         )
         self._server = _Server(config)
         self._listener = listener
-        self._closing = closing or asyncio.Event()
+        self._closing = closing
         self._serving: asyncio.Task[None] | None = None
         host, self.port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

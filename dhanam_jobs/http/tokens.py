@@ -71,9 +71,7 @@ class TokenRules:
             TokenError: too long, not a token, not signed by us with HS256, expired, or meant for others.
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise TokenError(
-                f"The token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are read"
-            )
+            raise TokenError(f"The token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are read")
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
             self._claims.validate(claims)
@@ -99,9 +97,7 @@ class Identity:
     """True for demo-role tokens: they may look, and change nothing."""
 
 
-def make_token(
-    rules: TokenRules, user_id: str, email: str, *, ttl_s: int | None = None, demo: bool = False
-) -> str:
+def make_token(rules: TokenRules, user_id: str, email: str, *, ttl_s: int | None = None, demo: bool = False) -> str:
     """Return a token that `rules` accepts.
 
     Args:
@@ -118,9 +114,7 @@ def make_token(
     if ttl_s < 1:
         raise ValueError(f"the token's life: found {ttl_s} seconds, wanted at least 1")
     if not fit_for_id(user_id):
-        raise ValueError(
-            f"the user's id: found {user_id[:40]!r}, wanted 1 to {MAX_ID_CHARACTERS} printable characters"
-        )
+        raise ValueError(f"the user's id: found {user_id[:40]!r}, wanted 1 to {MAX_ID_CHARACTERS} printable characters")
     now = int(time.time())
     claims: dict[str, Any] = {
         "sub": user_id,

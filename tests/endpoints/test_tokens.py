@@ -227,9 +227,7 @@ def test_a_short_secret_is_refused_without_repeating_it() -> None:
     assert "too-short" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("user_id", "ttl_s"), [("", 60), ("u" * 257, 60), ("u\n", 60), ("user-1", 0), ("user-1", -5)]
-)
+@pytest.mark.parametrize(("user_id", "ttl_s"), [("", 60), ("u" * 257, 60), ("u\n", 60), ("user-1", 0), ("user-1", -5)])
 def test_a_token_that_could_never_be_used_is_not_made(user_id: str, ttl_s: int) -> None:
     """A life below a second and an unfit user id are errors where the token is made."""
     with pytest.raises(ValueError, match="wanted"):
