@@ -74,7 +74,7 @@ class Link:
     def __init__(self, url: str, *, name: str) -> None:
         options = connection_options(url, name=name)
         kind = options.pop("connection_class", redis.asyncio.Connection)
-        # The read is given its time by each call; a time-out on the socket would cost a wait_for for every send.
+        # One time-out stands around the whole of each call; one on the socket would cost a wait_for for every send.
         self._connection: AbstractConnection = kind(socket_timeout=None, socket_read_size=_SOCKET_READ_BYTES, **options)
 
     async def call(self, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
@@ -82,16 +82,25 @@ class Link:
         cancellation, the connection is closed and the command may or may not have taken effect."""
         connection = self._connection
         try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
-            await connection.send_packed_command(_pack(arguments), check_health=False)
-            reply = await connection.read_response(timeout=timeout)
-        except redis.exceptions.ResponseError:
+            async with asyncio.timeout(timeout):
+                if connection.is_connected and connection._reader.at_eof():  # type: ignore[union-attr]
+                    # The server hung up between two calls: nothing was sent yet, so this call need not fail.
+                    await self._drop()
+                if not connection.is_connected:
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_packed_command(_pack(arguments), check_health=False)
+                # Not redis-py's time-out for a read: it returns None, and leaves a reply for the next call to mistake.
+                return await connection.read_response()
+        except redis.exceptions.ResponseError as error:
+            if isinstance(error, Unreachable):
+                await self._drop()  # demoted: the address may lead to another server by now
             raise
+        except TimeoutError:
+            await self._drop()
+            raise redis.exceptions.TimeoutError(f"no answer within {timeout:g} s") from None
         except BaseException:
             await self._drop()
             raise
-        return reply
 
     async def run(self, script: Script, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
         """Runs a script whose only key is the first of `arguments`."""
@@ -113,9 +122,14 @@ async def run_script(client: redis.asyncio.Redis, script: Script, *arguments: Ar
     """Runs a script through a pooled client; its only key is the first of `arguments`."""
     execute: Callable[..., Awaitable[Any]] = client.execute_command
     try:
-        return await execute("EVALSHA", script.sha, 1, *arguments)
-    except NoScriptError:
-        return await execute("EVAL", script.text, 1, *arguments)
+        try:
+            return await execute("EVALSHA", script.sha, 1, *arguments)
+        except NoScriptError:
+            return await execute("EVAL", script.text, 1, *arguments)
+    except redis.exceptions.ReadOnlyError:
+        # Demoted: the address may lead to another server by now, and open connections don't.
+        await client.connection_pool.disconnect(inuse_connections=False)
+        raise
 
 
 class Backoff:

@@ -1,0 +1,63 @@
+"""A supervisor in a process of its own, for tests that kill it: `python worker_process.py '{"url": …, …}'`.
+
+Its handlers leave their traces in Redis, where the test reads them: `count` adds one to `runs:<id>`, `gate` also tells
+that it began (list `begun`) and waits for a push to `gate:<its number>`. SIGTERM drains, a second one hurries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import redis.asyncio as redis_async
+import uvloop
+
+from dhanam_jobs.engine import Engine, JobContext, Registry, Supervisor
+
+
+async def run(options: dict[str, Any]) -> None:
+    registry = Registry()
+    registry.queue("work", concurrency=options.get("concurrency", 10))
+    traces = redis_async.Redis.from_url(options["url"], protocol=2, socket_timeout=None)
+
+    @registry.job("count", queue="work")
+    async def count(ctx: JobContext, number: int) -> int:
+        await traces.hincrby("runs", str(number), 1)
+        return number
+
+    @registry.job("gate", queue="work")
+    async def gate(ctx: JobContext, number: int) -> int:
+        await traces.hincrby("runs", str(number), 1)
+        await traces.rpush("begun", f"{number} {os.getpid()}")
+        await traces.blpop([f"gate:{number}"], timeout=0)
+        return number
+
+    async with Engine.connect(options["url"], registry=registry) as engine:
+        supervisor = Supervisor(
+            engine,
+            drain_timeout=options.get("drain_timeout", 30.0),
+            lease_ms=options["lease_ms"],
+            sweep_ms=options["sweep_ms"],
+        )
+        asked = asyncio.Event()
+
+        def stop() -> None:
+            if asked.is_set():
+                supervisor.hurry()
+            asked.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        await supervisor.start()
+        await traces.rpush("started", os.getpid())
+        await asked.wait()
+        await traces.rpush("draining", os.getpid())
+        await supervisor.drain()
+    await traces.aclose()
+
+
+if __name__ == "__main__":
+    uvloop.run(run(json.loads(sys.argv[1])))
