@@ -19,7 +19,7 @@ import msgspec
 SECRET_FIELDS: Final = ("jwt_secret", "encryption_key", "smtp_password")
 AUTH_MODES: Final = ("local", "jwks")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-Concurrency = Annotated[int, msgspec.Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Concurrency = Annotated[int, msgspec.Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 HttpUrl = Annotated[str, "http", msgspec.Meta(description="http://HOST or https://HOST")]
 Text = Annotated[str, msgspec.Meta(min_length=1, description="a text")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a port from 1 to 65535")]

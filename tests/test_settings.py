@@ -88,7 +88,7 @@ def test_values_come_from_the_variables(tmp_path: Path) -> None:
 def test_a_concurrency_that_is_no_whole_number_from_1_is_refused(found: str) -> None:
     """The error names the variable, the value found and the value wanted."""
     assert problems_of({**PRODUCTION, "QUEUE_EMAIL_NOTIFICATIONS_CONCURRENCY": found}) == [
-        f"QUEUE_EMAIL_NOTIFICATIONS_CONCURRENCY: found {found!r}, wanted a whole number from 1 to 10000"
+        f"QUEUE_EMAIL_NOTIFICATIONS_CONCURRENCY: found {found!r}, wanted a whole number from 1 to 1000"
     ]
 
 
