@@ -83,10 +83,6 @@ class TokenRules:
             raise TokenError("The token is not valid here") from None
         return _identity(claims)
 
-    def make(self, user_id: str, email: str, *, ttl_s: int | None = None, demo: bool = False) -> str:
-        """Return a signed token for `user_id`: see `make_token`."""
-        return make_token(self, user_id, email, ttl_s=ttl_s, demo=demo)
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
