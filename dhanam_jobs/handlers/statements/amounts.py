@@ -12,8 +12,10 @@ Side = Literal["debit", "credit"]
 MAX_DECIMALS = 4
 MAX_INTEGER_DIGITS = 15
 
-_PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d{1,2}))?", re.ASCII)
-_BARE = re.compile(r"-?[\d.,]+", re.ASCII)
+# Nearly every amount of a statement; one or two digits behind a mark can't be a group of thousands.
+_CLEAR = re.compile(
+    r"-?(?:(\d+)|(?:\d+|[1-9]\d{0,2}(?:,\d{3})+)(\.\d\d?)|(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)(,\d\d?))", re.ASCII
+)
 _POINT = re.compile(r"(?:\d+|[1-9]\d{0,2}([,' ])\d{3}(?:\1\d{3})*)(?:\.\d*)?|\.\d+", re.ASCII)
 _COMMA = re.compile(r"(?:\d+|[1-9]\d{0,2}([.' ])\d{3}(?:\1\d{3})*)(?:,\d*)?|,\d+", re.ASCII)
 _SPACES = re.compile(r"\s+")
@@ -86,11 +88,8 @@ def read_figure(text: str) -> Figure | None:
     The thousands separator is the comma or point that isn't the decimal mark, a blank or an apostrophe, and
     has to stand at every third digit or nowhere.
     """
-    if match := _PLAIN.fullmatch(text):
-        # Without thousands separators a point before one or two digits can't be read in another way.
-        return Figure(text.lstrip("-"), bool(match[1]), None, None, True, match[3] is None)
-    if _BARE.fullmatch(text):
-        return _figure(text.lstrip("-"), text[0] == "-")
+    if match := _CLEAR.fullmatch(text):
+        return Figure(text.lstrip("-"), text[0] == "-", None, None, match.lastindex != 3, match.lastindex != 2)
     text = _SPACES.sub(" ", text.strip().strip("'")).upper()
     side = None
     if match := _SIDE.search(text):

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
+
 from dhanam_jobs.handlers.statements.amounts import (
     DecimalMark,
     currency_code,
@@ -63,15 +65,12 @@ def read_statement(raw: bytes, hints: Hints = _NO_HINTS) -> Statement:
     return Statement(shape, rows, drafts.errors, drafts.skipped)
 
 
-class _Dated:
+class _Dated(msgspec.Struct):
     """A draft whose date and figures are read; amounts: one for each of `Drafts.amounts`, None for empty."""
 
-    __slots__ = ("amounts", "date", "draft")
-
-    def __init__(self, draft: Draft, date: dt.date, amounts: list[Decimal | None]) -> None:
-        self.draft = draft
-        self.date = date
-        self.amounts = amounts
+    draft: Draft
+    date: dt.date
+    amounts: list[Decimal | None]
 
 
 class _Rows:

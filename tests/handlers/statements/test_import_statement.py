@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,14 @@ async def test_an_overlapping_export_adds_only_the_new(importer: Importer) -> No
     header, *rows = MONTH
     report = await importer(header, "01/02/2026,OXXO PEÑA,-45.50", "30/01/2026,CAFÉ,-38.00", *reversed(rows))
     assert counts(report) == (2, 4)
+
+
+async def test_two_imports_of_one_file_at_once_add_each_row_once(importer: Importer) -> None:
+    """Two people, or one who is impatient."""
+    await importer(MONTH[0], "29/01/2026,A,-1.00")
+    reports = await asyncio.gather(importer(*MONTH), importer(*MONTH))
+    assert sum(report.inserted for report in reports) == 4
+    assert len(await importer.stored()) == 5
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
