@@ -7,6 +7,7 @@ from dhanam_jobs.handlers.store.accounts import Account
 from dhanam_jobs.handlers.store.budgets import Category
 from dhanam_jobs.handlers.store.errors import (
     MoneyError,
+    StoreConflict,
     StoreError,
     StoreMismatch,
     StoreUnavailable,
@@ -30,6 +31,7 @@ __all__ = [
     "Space",
     "SpaceRole",
     "Store",
+    "StoreConflict",
     "StoreError",
     "StoreMismatch",
     "StoreUnavailable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -70,15 +70,12 @@ class Accounts(TableQueries):
         for account in found:
             if account.id == account_id:
                 return account
-        raise UnknownAccount(
-            f"account: found {account_id!r}, wanted one of space {space_id!r}: {listing or 'none'}"
-        )
+        raise UnknownAccount(f"account: found {account_id!r}, wanted one of space {space_id!r}: {listing or 'none'}")
 
-    async def space_ids(self, ids: Sequence[str]) -> dict[str, str]:
-        """Account id to space id, for those of `ids` that exist, deleted or not."""
-        query = sa.select(accounts.c.id, accounts.c.space_id).where(accounts.c.id.in_(ids))
-        async with self._connections.reading() as connection:
-            return {row.id: row.space_id for row in await connection.execute(query)}
+    async def by_ids(self, ids: Iterable[str]) -> dict[str, Account]:
+        """Those of `ids` that exist, deleted or not."""
+        rows = await self._where_in(sa.select(*_COLUMNS), accounts.c.id, ids)
+        return {row.id: Account(*row) for row in rows}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write accounts by id; gives (new, known)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -23,41 +23,29 @@ class Category(msgspec.Struct, frozen=True):
     is_income: bool
 
 
+_CATEGORIES = sa.select(
+    categories.c.id, categories.c.budget_id, budgets.c.space_id, categories.c.name, categories.c.is_income
+).join(budgets, budgets.c.id == categories.c.budget_id)
+
+
 class Budgets(TableQueries):
     """Queries over `budgets` and `categories`."""
 
     async def categories_of(self, space_id: str) -> list[Category]:
         """The categories of a space, by id."""
-        query = (
-            sa.select(
-                categories.c.id,
-                categories.c.budget_id,
-                budgets.c.space_id,
-                categories.c.name,
-                categories.c.is_income,
-            )
-            .join(budgets, budgets.c.id == categories.c.budget_id)
-            .where(budgets.c.space_id == space_id)
-            .order_by(categories.c.id)
-        )
+        query = _CATEGORIES.where(budgets.c.space_id == space_id).order_by(categories.c.id)
         async with self._connections.reading() as connection:
             return [Category(*row) for row in await connection.execute(query)]
 
-    async def space_ids(self, ids: Sequence[str]) -> dict[str, str]:
+    async def space_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Budget id to space id, for those of `ids` that exist."""
-        query = sa.select(budgets.c.id, budgets.c.space_id).where(budgets.c.id.in_(ids))
-        async with self._connections.reading() as connection:
-            return {row.id: row.space_id for row in await connection.execute(query)}
+        rows = await self._where_in(sa.select(budgets.c.id, budgets.c.space_id), budgets.c.id, ids)
+        return {row.id: row.space_id for row in rows}
 
-    async def category_budgets(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Category id to (budget id, space id), for those of `ids` that exist."""
-        query = (
-            sa.select(categories.c.id, categories.c.budget_id, budgets.c.space_id)
-            .join(budgets, budgets.c.id == categories.c.budget_id)
-            .where(categories.c.id.in_(ids))
-        )
-        async with self._connections.reading() as connection:
-            return {row.id: (row.budget_id, row.space_id) for row in await connection.execute(query)}
+    async def categories_by_ids(self, ids: Iterable[str]) -> dict[str, Category]:
+        """Those of `ids` that are categories, of whatever space."""
+        rows = await self._where_in(_CATEGORIES, categories.c.id, ids)
+        return {row.id: Category(*row) for row in rows}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write budgets by id; gives (new, known)."""

@@ -87,9 +87,7 @@ class Money(TypeDecorator[Decimal]):
 
         def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
             if op in _INEXACT_ON_TEXT:
-                raise TypeError(
-                    f"{op.__name__} on a Money column is not exact on SQLite; compute it in Python"
-                )
+                raise TypeError(f"{op.__name__} on a Money column is not exact on SQLite; compute it in Python")
             return super().operate(op, *other, **kwargs)
 
     comparator_factory = Comparator

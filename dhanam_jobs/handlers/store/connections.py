@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dhanam_jobs.handlers.store.errors import StoreError, StoreUnavailable
+from dhanam_jobs.handlers.store.errors import StoreConflict, StoreError, StoreUnavailable
+
+VALUES_PER_QUERY = 5000
+"""Values in one IN list; both drivers stop at some 32,000 parameters."""
 
 
 class Connections(Protocol):
@@ -55,9 +60,7 @@ class PooledConnections:
                     yield connection
             return
         if self._writer is not None and self._writer is asyncio.current_task():
-            raise StoreError(
-                "store: found a write inside an open transaction, wanted the transaction's own queries"
-            )
+            raise StoreError("store: found a write inside an open transaction, wanted the transaction's own queries")
         async with self._write_lock:
             self._writer = asyncio.current_task()
             try:
@@ -89,6 +92,8 @@ class _NamedErrors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StatementError) and isinstance(error.orig, StoreError):
             raise error.orig from None
+        if isinstance(error, IntegrityError):
+            raise StoreConflict(f"store: {_plain(error)}") from error
         if isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):
@@ -101,3 +106,20 @@ class TableQueries:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+
+    async def _where_in(
+        self, query: sa.Select[Any], column: sa.ColumnElement[Any], values: Iterable[Any]
+    ) -> list[sa.Row[*tuple[Any, ...]]]:
+        """The query's rows whose column is among the values, however many those are."""
+        unique = sorted(set(values))
+        rows: list[sa.Row[*tuple[Any, ...]]] = []
+        async with self._connections.reading() as connection:
+            for start in range(0, len(unique), VALUES_PER_QUERY):
+                chunk = unique[start : start + VALUES_PER_QUERY]
+                rows += (await connection.execute(query.where(column.in_(chunk)))).all()
+        return rows
+
+
+def _plain(error: DBAPIError) -> str:
+    # asyncpg's adapter puts the class before the message.
+    return re.sub(r"^<class '[^']*'>: ", "", str(error.orig)).replace("\n", "; ")

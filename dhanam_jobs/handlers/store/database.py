@@ -36,9 +36,7 @@ def parse_url(target: str | Path) -> URL:
     try:
         url = make_url(target)
     except (ArgumentError, ValueError):
-        raise StoreError(
-            "DATABASE_URL: found text that is no URL, wanted sqlite:///PATH or postgresql://..."
-        ) from None
+        raise StoreError("DATABASE_URL: found text that is no URL, wanted sqlite:///PATH or postgresql://...") from None
     family = url.drivername.split("+")[0]
     if family == "sqlite":
         if not url.database or url.database == ":memory:":

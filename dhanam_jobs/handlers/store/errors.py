@@ -11,6 +11,10 @@ class StoreUnavailable(StoreError):
     """The database didn't answer or broke off; trying again later may succeed."""
 
 
+class StoreConflict(StoreError):
+    """The database refused a row: a unique key is taken, or what the row refers to isn't there."""
+
+
 class StoreMismatch(StoreError):
     """The database's schema is not one that this release can read; raised when the store is opened."""
 

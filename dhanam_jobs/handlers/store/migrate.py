@@ -64,7 +64,5 @@ def _upgrade(connection: sa.Connection) -> None:
     known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
     found = _revision(connection)
     if found is not None and found not in known:
-        raise StoreMismatch(
-            f"store: found schema revision {found!r}, wanted at most {REVISION!r}: use a newer release"
-        )
+        raise StoreMismatch(f"store: found schema revision {found!r}, wanted at most {REVISION!r}: use a newer release")
     command.upgrade(config, "head")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -53,16 +53,13 @@ class Rules(TableQueries):
         async with self._connections.reading() as connection:
             return [StoredRule(*row) for row in await connection.execute(query)]
 
-    async def space_ids(self, ids: Sequence[str]) -> dict[str, str]:
+    async def space_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Rule id to space id, for those of `ids` that exist."""
         rules = transaction_rules
-        query = sa.select(rules.c.id, rules.c.space_id).where(rules.c.id.in_(ids))
-        async with self._connections.reading() as connection:
-            return {row.id: row.space_id for row in await connection.execute(query)}
+        rows = await self._where_in(sa.select(rules.c.id, rules.c.space_id), rules.c.id, ids)
+        return {row.id: row.space_id for row in rows}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write rules by id; gives (new, known)."""
         async with self._connections.writing() as connection:
-            return await upsert(
-                connection, transaction_rules, rows, defaults={"priority": 0, "enabled": True}
-            )
+            return await upsert(connection, transaction_rules, rows, defaults={"priority": 0, "enabled": True})

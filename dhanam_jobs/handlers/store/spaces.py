@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -118,12 +118,9 @@ class Spaces(TableQueries):
         async with self._connections.reading() as connection:
             return (await connection.execute(query)).first() is not None
 
-    async def existing_ids(self, ids: Sequence[str]) -> set[str]:
+    async def existing_ids(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are spaces, deleted or not."""
-        async with self._connections.reading() as connection:
-            return set(
-                (await connection.execute(sa.select(spaces.c.id).where(spaces.c.id.in_(ids)))).scalars()
-            )
+        return {row.id for row in await self._where_in(sa.select(spaces.c.id), spaces.c.id, ids)}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write spaces by id; gives (new, known)."""

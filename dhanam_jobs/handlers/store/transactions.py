@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from dhanam_jobs.handlers.store.columns import utc_now
-from dhanam_jobs.handlers.store.connections import TableQueries
+from dhanam_jobs.handlers.store.connections import VALUES_PER_QUERY, TableQueries
 from dhanam_jobs.handlers.store.schema import accounts, transactions
 from dhanam_jobs.handlers.store.upsert import Row, insert_for, upsert
 
@@ -20,7 +20,6 @@ PAGE_ROWS = 500
 """Rows per page of uncategorised transactions."""
 
 _ROWS_PER_INSERT = 1000
-_IDS_PER_QUERY = 5000
 
 
 class NewTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,16 +91,12 @@ class Transactions(TableQueries):
                 inserted += len((await connection.execute(statement, values)).all())
         return inserted
 
-    async def uncategorized_pages(
-        self, space_id: str, *, size: int = PAGE_ROWS
-    ) -> AsyncIterator[list[Candidate]]:
+    async def uncategorized_pages(self, space_id: str, *, size: int = PAGE_ROWS) -> AsyncIterator[list[Candidate]]:
         """Pages of the space's transactions without a category, by account; each page is its own short read.
 
         By key, not by offset: rows that get a category meanwhile don't shift the rest, and none comes twice.
         """
-        query = sa.select(accounts.c.id).where(
-            accounts.c.space_id == space_id, accounts.c.deleted_at.is_(None)
-        )
+        query = sa.select(accounts.c.id).where(accounts.c.space_id == space_id, accounts.c.deleted_at.is_(None))
         async with self._connections.reading() as connection:
             account_ids = list((await connection.execute(query.order_by(accounts.c.id))).scalars())
         for account_id in account_ids:
@@ -134,25 +129,15 @@ class Transactions(TableQueries):
         async with self._connections.reading() as connection:
             return (await connection.execute(query)).scalar_one()
 
-    async def by_ids(self, space_id: str, ids: Sequence[str]) -> list[Candidate]:
+    async def by_ids(self, space_id: str, ids: Iterable[str]) -> list[Candidate]:
         """Those of `ids` that are live transactions of the space, categorised or not."""
-        unique = sorted(set(ids))
-        found: list[Candidate] = []
-        async with self._connections.reading() as connection:
-            for start in range(0, len(unique), _IDS_PER_QUERY):
-                query = (
-                    sa.select(*_CANDIDATE)
-                    .join(accounts, accounts.c.id == transactions.c.account_id)
-                    .where(
-                        transactions.c.id.in_(unique[start : start + _IDS_PER_QUERY]),
-                        accounts.c.space_id == space_id,
-                        accounts.c.deleted_at.is_(None),
-                        _LIVE,
-                    )
-                    .order_by(transactions.c.id)
-                )
-                found.extend(Candidate(*row) for row in await connection.execute(query))
-        return found
+        query = (
+            sa.select(*_CANDIDATE)
+            .join(accounts, accounts.c.id == transactions.c.account_id)
+            .where(accounts.c.space_id == space_id, accounts.c.deleted_at.is_(None), _LIVE)
+            .order_by(transactions.c.id)
+        )
+        return [Candidate(*row) for row in await self._where_in(query, transactions.c.id, ids)]
 
     async def set_categories(self, chosen: Mapping[str, Sequence[str]]) -> int:
         """Give transactions their category (category id to transaction ids) and tell how many took it.
@@ -166,25 +151,19 @@ class Transactions(TableQueries):
             # Always in one order, so that two callers can't wait for each other.
             for category_id in sorted(chosen):
                 ids = sorted(chosen[category_id])
-                for start in range(0, len(ids), _IDS_PER_QUERY):
+                for start in range(0, len(ids), VALUES_PER_QUERY):
                     statement = (
                         sa.update(transactions)
-                        .where(transactions.c.id.in_(ids[start : start + _IDS_PER_QUERY]), _UNCATEGORIZED)
+                        .where(transactions.c.id.in_(ids[start : start + VALUES_PER_QUERY]), _UNCATEGORIZED)
                         .values(category_id=category_id, updated_at=now)
                     )
                     changed += (await connection.execute(statement)).rowcount
         return changed
 
-    async def account_ids(self, ids: Sequence[str]) -> dict[str, str]:
+    async def account_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Transaction id to account id, for those of `ids` that exist, deleted or not."""
-        found: dict[str, str] = {}
-        async with self._connections.reading() as connection:
-            for start in range(0, len(ids), _IDS_PER_QUERY):
-                query = sa.select(transactions.c.id, transactions.c.account_id).where(
-                    transactions.c.id.in_(ids[start : start + _IDS_PER_QUERY])
-                )
-                found.update({row.id: row.account_id for row in await connection.execute(query)})
-        return found
+        query = sa.select(transactions.c.id, transactions.c.account_id)
+        return {row.id: row.account_id for row in await self._where_in(query, transactions.c.id, ids)}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write transactions by id; gives (new, known)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -55,11 +55,10 @@ class Users(TableQueries):
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else User(*row)
 
-    async def existing_ids(self, ids: Sequence[str]) -> set[str]:
+    async def existing_ids(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are live users."""
-        query = sa.select(users.c.id).where(users.c.id.in_(ids), users.c.deleted_at.is_(None))
-        async with self._connections.reading() as connection:
-            return set((await connection.execute(query)).scalars())
+        query = sa.select(users.c.id).where(users.c.deleted_at.is_(None))
+        return {row.id for row in await self._where_in(query, users.c.id, ids)}
 
     async def upsert(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Write users by id; gives (new, known). New ones get the default preferences as well."""

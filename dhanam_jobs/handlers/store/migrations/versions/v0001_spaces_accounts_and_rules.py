@@ -116,9 +116,7 @@ def upgrade() -> None:
         sa.Column("default_currency", sa.Text(), nullable=False),
         sa.Column("created_at", UtcMoment(), nullable=False),
         sa.Column("updated_at", UtcMoment(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name="fk_user_preferences_user_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_user_preferences_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", name="pk_user_preferences"),
     )
     op.create_table(
@@ -127,9 +125,7 @@ def upgrade() -> None:
         sa.Column("space_id", id_type(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("created_at", UtcMoment(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["space_id"], ["spaces.id"], name="fk_user_spaces_space_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["space_id"], ["spaces.id"], name="fk_user_spaces_space_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_user_spaces_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "space_id", name="pk_user_spaces"),
     )
@@ -143,9 +139,7 @@ def upgrade() -> None:
         sa.Column("budgeted_amount", Money(), nullable=False),
         sa.Column("created_at", UtcMoment(), nullable=False),
         sa.Column("updated_at", UtcMoment(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["budget_id"], ["budgets.id"], name="fk_categories_budget_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["budget_id"], ["budgets.id"], name="fk_categories_budget_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_categories"),
         sa.UniqueConstraint("budget_id", "name", name="uq_categories_budget_id_name"),
     )
@@ -164,9 +158,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["category_id"], ["categories.id"], name="fk_transaction_rules_category_id", ondelete="SET NULL"
         ),
-        sa.ForeignKeyConstraint(
-            ["space_id"], ["spaces.id"], name="fk_transaction_rules_space_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["space_id"], ["spaces.id"], name="fk_transaction_rules_space_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_transaction_rules"),
     )
     op.create_index("ix_transaction_rules_category_id", "transaction_rules", ["category_id"])
@@ -189,9 +181,7 @@ def upgrade() -> None:
         sa.Column("created_at", UtcMoment(), nullable=False),
         sa.Column("updated_at", UtcMoment(), nullable=False),
         sa.Column("deleted_at", UtcMoment()),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name="fk_transactions_account_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_transactions_account_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["category_id"], ["categories.id"], name="fk_transactions_category_id", ondelete="SET NULL"
         ),

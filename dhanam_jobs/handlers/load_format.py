@@ -1,0 +1,233 @@
+"""The shape of a load file, and reading one: JSON in, checked structs out; writing them is load.py's.
+
+One object with any of the lists `users`, `spaces`, `members`, `accounts`, `budgets`, `categories`, `rules` and
+`transactions`; the structs below are their entries, in camelCase. A field that an entry leaves out keeps what the
+store has, or takes the default on a new row. Unknown fields are refused. docs/load-format.md has an example.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@-]+$", max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=500)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Currency = Literal["MXN", "USD", "EUR", "CAD"]
+Provider = Literal["belvo", "plaid", "mx", "finicity", "bitso", "blockchain", "manual"]
+AccountType = Literal["checking", "savings", "credit", "investment", "crypto", "other"]
+
+
+class LoadError(Exception):
+    """The file can't be loaded, and nothing was; the message has the JSON path, what was found, what is wanted."""
+
+
+class _Entry(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Base of all entries."""
+
+
+class Preferences(_Entry):
+    email_notifications: bool | UnsetType = UNSET
+    push_notifications: bool | UnsetType = UNSET
+    weekly_reports: bool | UnsetType = UNSET
+    monthly_reports: bool | UnsetType = UNSET
+    auto_categorize_txns: bool | UnsetType = UNSET
+    export_format: Literal["csv", "json", "pdf"] | UnsetType = UNSET
+    default_currency: Currency | UnsetType = UNSET
+
+
+class User(_Entry):
+    id: Id
+    email: Email
+    name: Name
+    locale: Literal["es", "en"] | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+    is_admin: bool | UnsetType = UNSET
+    subscription_tier: Literal["community", "pro", "enterprise"] | UnsetType = UNSET
+    preferences: Preferences | UnsetType = UNSET
+
+
+class Space(_Entry):
+    id: Id
+    name: Name
+    type: Literal["personal", "business"] | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+
+
+class Member(_Entry):
+    user_id: Id
+    space_id: Id
+    role: Literal["owner", "admin", "member", "viewer"]
+
+
+class Account(_Entry):
+    id: Id
+    space_id: Id
+    name: Name
+    type: AccountType
+    subtype: str | UnsetType | None = UNSET
+    provider: Provider | UnsetType = UNSET
+    provider_account_id: str | UnsetType | None = UNSET
+    currency: Currency | UnsetType = UNSET
+    balance: Decimal | UnsetType = UNSET
+    ownership: Literal["individual", "joint", "trust"] | UnsetType = UNSET
+    owner_id: Id | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+    liability_type: str | UnsetType | None = UNSET
+    apr: Decimal | UnsetType | None = UNSET
+    minimum_payment: Decimal | UnsetType | None = UNSET
+    next_payment_due_date: dt.date | UnsetType | None = UNSET
+    last_payment_amount: Decimal | UnsetType | None = UNSET
+    last_payment_date: dt.date | UnsetType | None = UNSET
+    is_overdue: bool | UnsetType | None = UNSET
+    credit_limit: Decimal | UnsetType | None = UNSET
+    origination_date: dt.date | UnsetType | None = UNSET
+    original_principal: Decimal | UnsetType | None = UNSET
+
+
+class Budget(_Entry):
+    id: Id
+    space_id: Id
+    name: Name
+
+
+class Category(_Entry):
+    id: Id
+    budget_id: Id
+    name: Name
+    is_income: bool | UnsetType = UNSET
+    budgeted_amount: Decimal | UnsetType = UNSET
+
+
+class Rule(_Entry):
+    id: Id
+    space_id: Id
+    name: Name
+    conditions: list[Any] | dict[str, Any]
+    category_id: Id | UnsetType | None = UNSET
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class Transaction(_Entry):
+    id: Id
+    account_id: Id
+    amount: Decimal
+    date: dt.date
+    description: str
+    currency: Currency | UnsetType = UNSET
+    merchant: str | UnsetType | None = UNSET
+    category_id: Id | UnsetType | None = UNSET
+    provider_transaction_id: str | UnsetType | None = UNSET
+    pending: bool | UnsetType = UNSET
+    reviewed: bool | UnsetType = UNSET
+    exclude_from_totals: bool | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A whole file; lists left out are empty."""
+
+    users: tuple[User, ...] = ()
+    spaces: tuple[Space, ...] = ()
+    members: tuple[Member, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    categories: tuple[Category, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    transactions: tuple[Transaction, ...] = ()
+
+
+def read_document(path: Path) -> Document:
+    """Read and check a file's shape; raises LoadError. Money may be written as a number or as a text."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"{path}: {error.strerror}") from None
+    # A byte order mark is what Windows' editors put before JSON.
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        document = msgspec.json.decode(raw, type=Document)
+    except msgspec.ValidationError as error:
+        raise LoadError(_explain(str(error), msgspec.json.decode(raw))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LoadError(f"{path}: found text that is no JSON, wanted one object: {error}") from None
+    if b"\\u0000" in raw:
+        _refuse_nul(msgspec.json.decode(raw), "$")
+    return document
+
+
+def row_of(entry: msgspec.Struct) -> dict[str, Any]:
+    """Give an entry's fields as a row: only those that the file has."""
+    fields = ((name, getattr(entry, name)) for name in entry.__struct_fields__)
+    return {name: value for name, value in fields if value is not UNSET}
+
+
+def excerpt(value: object) -> str:
+    """Give a found value as JSON, cut to what fits in a message."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_MESSAGE = re.compile(r"(?P<reason>.*?)(?: - at `(?P<path>\$.*)`)?\Z", re.DOTALL)
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def _explain(message: str, document: object) -> str:
+    """Add the value found, and the legal ones of a choice, to what msgspec says."""
+    match = _MESSAGE.match(message)
+    assert match is not None
+    path = match["path"] or "$"
+    steps = _STEP.findall(path)
+    found: Any = document
+    for key, index in steps:
+        found = found[key] if key else found[int(index)]
+    reason = match["reason"].replace("Expected ", "wanted ", 1)
+    if isinstance(found, dict):
+        return f"{path}: {reason}" + (f"; there are: {', '.join(_fields(steps))}" if "unknown" in reason else "")
+    if legal := _choices(steps):
+        reason = f"wanted one of {', '.join(legal)}"
+    return f"{path}: found {excerpt(found)}, {reason}"
+
+
+def _struct_at(steps: list[tuple[str, str]]) -> type[msgspec.Struct]:
+    struct: Any = Document
+    for key, _ in steps:
+        if key:
+            hint = get_type_hints(struct)[struct.__struct_fields__[struct.__struct_encode_fields__.index(key)]]
+            struct = next((arg for arg in (hint, *get_args(hint)) if hasattr(arg, "__struct_fields__")), struct)
+    return struct  # type: ignore[no-any-return]
+
+
+def _fields(steps: list[tuple[str, str]]) -> tuple[str, ...]:
+    return _struct_at(steps).__struct_encode_fields__
+
+
+def _choices(steps: list[tuple[str, str]]) -> list[str]:
+    if not steps or not steps[-1][0]:
+        return []
+    struct = _struct_at(steps[:-1])
+    hints = get_type_hints(struct)
+    names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
+    hint = hints[names[steps[-1][0]]]
+    return [choice for part in (hint, *get_args(hint)) for choice in get_args(part) if isinstance(choice, str)]
+
+
+def _refuse_nul(value: object, path: str) -> None:
+    if isinstance(value, str) and "\0" in value:
+        raise LoadError(f"{path}: found {excerpt(value)}, wanted a text without the character U+0000")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_nul(key, f"{path}.{excerpt(key)}")
+            _refuse_nul(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_nul(inner, f"{path}[{index}]")
