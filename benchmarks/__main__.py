@@ -1,8 +1,9 @@
 """The command `python -m benchmarks`: runs everything interleaved, prints tables, writes JSON."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from benchmarks.contestants import ROOT, Contestant, contestants
 from benchmarks.install import install
 from benchmarks.machine import machine
 from benchmarks.measure import Bench, Case, Run
+from benchmarks.noise import wait_for_quiet
 from benchmarks.pinning import Pinning
 from benchmarks.report import Report, markdown, show
 from benchmarks.server import RedisServer
@@ -21,16 +23,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 @click.command()
-@click.option(
-    "--rounds", default=3, show_default=True, type=click.IntRange(1), help="Runs behind each median."
-)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Runs behind each median.")
 @click.option("--jobs", default=100_000, show_default=True, help="Jobs drained at concurrency 100.")
 @click.option("--narrow-jobs", default=20_000, show_default=True, help="Jobs drained at concurrency 5.")
 @click.option("--arq-jobs", default=5_000, show_default=True, help="The same for arq at concurrency 100.")
 @click.option("--latency-jobs", default=1_000, show_default=True, help="Lone jobs, one each 5 ms.")
-@click.option(
-    "--scale", default=1.0, show_default=True, help="Multiplies all of these; 0.1 for a quick look."
-)
+@click.option("--scale", default=1.0, show_default=True, help="Multiplies all of these; 0.1 for a quick look.")
 @click.option("--only", default="", help="Names of contestants or engines, with commas; default all.")
 @click.option("--without", default="", help="Names to leave out, with commas.")
 @click.option("--cases", default=",".join(Case), show_default=True, help="Cases to run, with commas.")
@@ -42,11 +40,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 @click.option("--noise-limit", default=0.2, show_default=True, help="Foreign share of a core; above, repeat.")
 @click.option("--extra-rounds", default=2, show_default=True, help="At most so many rounds for noisy runs.")
 @click.option(
-    "--limit", "limit_s", default=300.0, show_default=True, help="Seconds before a process is ended."
+    "--patience", default=10.0, show_default=True, help="Seconds to wait for a quiet moment before each case."
 )
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Default benchmarks/results/TIME.json."
-)
+@click.option("--limit", "limit_s", default=300.0, show_default=True, help="Seconds before a process is ended.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Default benchmarks/results/TIME.json.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead of tables.")
 def main(
     rounds: int,
@@ -61,6 +58,7 @@ def main(
     appendfsync: str | None,
     noise_limit: float,
     extra_rounds: int,
+    patience: float,
     limit_s: float,
     json_path: Path | None,
     as_markdown: bool,
@@ -79,7 +77,8 @@ def main(
         install(contestant.engine for contestant in chosen)
         with RedisServer(pinning, appendfsync) as server:
             bench = Bench(server, pinning, limit_s)
-            runs = _rounds(bench, chosen, wanted, rounds, noise_limit, extra_rounds, progress)
+            quiet = partial(wait_for_quiet, noise_limit, patience)
+            runs = _rounds(bench, chosen, wanted, rounds, noise_limit, extra_rounds, quiet, progress)
             report = Report(
                 started=started.isoformat(),
                 machine=machine(server.version),
@@ -110,6 +109,7 @@ def _rounds(
     rounds: int,
     noise_limit: float,
     extra_rounds: int,
+    wait: Callable[[], None],
     progress: Console,
 ) -> list[Run]:
     """Case by case each contestant in turn, the first of the turn moving on each round.
@@ -123,6 +123,7 @@ def _rounds(
         for case in [case for case in cases if number <= rounds or quiet[case] < rounds]:
             told: list[Run] = []
             for contestant in _turned(chosen, number - 1):
+                wait()
                 told += bench.run(contestant, case, number)
                 progress.print(_line(told[-1]), markup=False, highlight=False)
             runs += told
@@ -142,9 +143,7 @@ def _line(run: Run) -> str:
 
 
 def _choose(everyone: list[Contestant], only: str, without: str) -> list[Contestant]:
-    known = {contestant.name for contestant in everyone} | {
-        contestant.engine.value for contestant in everyone
-    }
+    known = {contestant.name for contestant in everyone} | {contestant.engine.value for contestant in everyone}
     taken, left = _words("--only", only, known), _words("--without", without, known)
     chosen = [
         contestant
@@ -153,9 +152,7 @@ def _choose(everyone: list[Contestant], only: str, without: str) -> list[Contest
         and not {contestant.name, contestant.engine} & left
     ]
     if not chosen:
-        raise click.UsageError(
-            f"--only {only!r} --without {without!r} leave nobody of {', '.join(sorted(known))}"
-        )
+        raise click.UsageError(f"--only {only!r} --without {without!r} leave nobody of {', '.join(sorted(known))}")
     return chosen
 
 

@@ -20,9 +20,7 @@ class Child:
     benchmark with an error rather than never.
     """
 
-    def __init__(
-        self, command: list[str], mode: str, options: dict[str, int | float | str], limit_s: float
-    ) -> None:
+    def __init__(self, command: list[str], mode: str, options: dict[str, int | float | str], limit_s: float) -> None:
         self._title = f"{' '.join(command[-2:])} {mode}"
         self._limit_s = limit_s
         self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  __exit__ closes it

@@ -29,9 +29,7 @@ def install(engines: Iterable[Engine]) -> None:
 def _install_bullmq() -> None:
     for binary in ("node", "npm"):
         if shutil.which(binary) is None:
-            raise RuntimeError(
-                f"{binary} isn't on PATH; BullMQ wants Node 20 or newer (or: --without bullmq)"
-            )
+            raise RuntimeError(f"{binary} isn't on PATH; BullMQ wants Node 20 or newer (or: --without bullmq)")
     modules = BULLMQ_DIR / "node_modules"
     stamp, pins = modules / ".installed", _digest(BULLMQ_DIR / "package.json")
     if _is(stamp, pins):
@@ -74,6 +72,4 @@ def _is(stamp: Path, pins: str) -> bool:
 def _run(command: list[str], cwd: Path) -> None:
     ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     if ended.returncode != 0:
-        raise RuntimeError(
-            f"{' '.join(command[:3])} … failed with {ended.returncode}:\n{ended.stderr[-2000:]}"
-        )
+        raise RuntimeError(f"{' '.join(command[:3])} … failed with {ended.returncode}:\n{ended.stderr[-2000:]}")

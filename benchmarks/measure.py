@@ -91,9 +91,7 @@ class Bench:
 
     def _fill(self, contestant: Contestant, jobs: int, bulk: bool, round_: int) -> Run:
         self._server.flush()
-        mode, how = (
-            ("enqueue-bulk", {"chunk": CHUNK}) if bulk else ("enqueue-single", {"in_flight": IN_FLIGHT})
-        )
+        mode, how = ("enqueue-bulk", {"chunk": CHUNK}) if bulk else ("enqueue-single", {"in_flight": IN_FLIGHT})
         figure = Figure.BULK if bulk else Figure.SINGLE
         return self._stretch(contestant, mode, {"jobs": jobs, **how}, figure, round_)
 
@@ -101,9 +99,7 @@ class Bench:
         self._server.reset()
         return self._stretch(contestant, "drain", {"jobs": jobs, "concurrency": concurrency}, figure, round_)
 
-    def _stretch(
-        self, contestant: Contestant, mode: str, options: dict[str, int], figure: Figure, round_: int
-    ) -> Run:
+    def _stretch(self, contestant: Contestant, mode: str, options: dict[str, int], figure: Figure, round_: int) -> Run:
         meter, before = NoiseMeter(), self._server.figures()
         with self._child(contestant, mode, options, self._pinning.for_client()) as child:
             told = child.line()

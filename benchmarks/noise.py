@@ -1,6 +1,6 @@
 """How much of the machine others used while something was measured.
 
-Reads /proc/stat; deciding which runs are too noisy is left to the caller.
+Reads /proc/stat and waits for a quiet moment; deciding which runs are too noisy is left to the caller.
 """
 
 import os
@@ -47,6 +47,16 @@ class NoiseMeter:
             foreign=round(max(0.0, foreign_s / wall_s), 3),
             stolen=round(max(0.0, (now[1] - self._machine[1]) / wall_s), 3),
         )
+
+
+def wait_for_quiet(foreign: float, limit_s: float) -> None:
+    """Returns when others took at most `foreign` of a core for half a second, or after `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        meter = NoiseMeter()
+        time.sleep(min(0.5, limit_s))
+        if (meter.read(server_cpu_s=0.0).foreign or 0.0) <= foreign:
+            return
 
 
 def _own_s() -> float:

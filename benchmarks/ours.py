@@ -75,9 +75,7 @@ class Tally:
 
 
 @asynccontextmanager
-async def connected(
-    options: Options, handler: Callable[[JobContext, NoOp], Awaitable[None]]
-) -> AsyncIterator[Queue]:
+async def connected(options: Options, handler: Callable[[JobContext, NoOp], Awaitable[None]]) -> AsyncIterator[Queue]:
     """The queue of an engine that knows one job, with the engine's defaults."""
     registry = Registry()
     registry.queue(QUEUE)
@@ -191,8 +189,6 @@ async def _run(mode: str, options: Options) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in MODES:
-        sys.exit(
-            f"benchmarks.ours: arguments {sys.argv[1:]}, wanted one of {', '.join(MODES)} and a JSON object"
-        )
+        sys.exit(f"benchmarks.ours: arguments {sys.argv[1:]}, wanted one of {', '.join(MODES)} and a JSON object")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(sys.argv[1], msgspec.json.decode(sys.argv[2], type=Options)))

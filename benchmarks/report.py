@@ -50,11 +50,7 @@ def quietest(report: Report, contestant: str, figure: Figure) -> list[Run]:
         if run.figure is figure:
             noise[run.round] = max(noise.get(run.round, 0.0), _foreign(run))
     rounds = sorted(noise, key=lambda number: noise[number])[: report.rounds]
-    return [
-        run
-        for run in report.runs
-        if run.figure is figure and run.contestant == contestant and run.round in rounds
-    ]
+    return [run for run in report.runs if run.figure is figure and run.contestant == contestant and run.round in rounds]
 
 
 def middle(runs: Iterable[Run], pick: Callable[[Run], float | None]) -> float | None:
@@ -66,9 +62,7 @@ def middle(runs: Iterable[Run], pick: Callable[[Run], float | None]) -> float | 
 def tables(report: Report) -> list[Line]:
     """One table for each figure, then ours against each peer."""
     measured = {run.figure for run in report.runs}
-    figures = [
-        _figure(report, figure) for figure in Figure if figure in measured and figure is not Figure.LATENCY
-    ]
+    figures = [_figure(report, figure) for figure in Figure if figure in measured and figure is not Figure.LATENCY]
     latency = [_latency(report)] if Figure.LATENCY in measured else []
     return [*figures, *latency, *_against(report)]
 
@@ -122,10 +116,7 @@ def _against(report: Report) -> list[Line]:
             ours, theirs = quietest(report, OURS, figure), quietest(report, name, figure)
             ours_s, theirs_s = middle(ours, lambda run: run.per_s), middle(theirs, lambda run: run.per_s)
             pairs = [
-                (mine.per_s or 0) / (other.per_s or 1)
-                for mine in ours
-                for other in theirs
-                if mine.round == other.round
+                (mine.per_s or 0) / (other.per_s or 1) for mine in ours for other in theirs if mine.round == other.round
             ]
             of_medians = ours_s / theirs_s if ours_s and theirs_s else None
             row.append(_shown(of_medians, "{:.1f}"))

@@ -69,9 +69,7 @@ class RedisServer:
             except redis.ConnectionError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.__exit__(None, None, None)
-                    raise RuntimeError(
-                        f"redis-server on port {self.port} didn't answer within 10 s"
-                    ) from None
+                    raise RuntimeError(f"redis-server on port {self.port} didn't answer within 10 s") from None
                 time.sleep(0.02)
 
     def __exit__(
@@ -106,8 +104,7 @@ class RedisServer:
         """Reads the server's counters."""
         cpu, stats, memory = self._info("cpu"), self._info("stats"), self._info("memory")
         calls = {
-            name.removeprefix("cmdstat_"): int(values["calls"])
-            for name, values in self._info("commandstats").items()
+            name.removeprefix("cmdstat_"): int(values["calls"]) for name, values in self._info("commandstats").items()
         }
         scripts = int(memory.get("used_memory_scripts_eval", 0))
         return ServerFigures(
