@@ -22,9 +22,7 @@ MAX_ITEMS: Final = 50
 MAX_CHARACTERS: Final = 500
 """Characters of a string that are kept; `...` follows where one was cut."""
 
-_SECRET_KEY = re.compile(
-    r"token|secret|password|credential|authorization|cookie|session|api[ _-]?key", re.IGNORECASE
-)
+_SECRET_KEY = re.compile(r"token|secret|password|credential|authorization|cookie|session|api[ _-]?key", re.IGNORECASE)
 # Decimals keep every digit of an amount, which a float would round.
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
