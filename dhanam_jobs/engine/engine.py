@@ -146,6 +146,22 @@ class Engine:
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
 
+    async def ping(self) -> None:
+        """Returns when Redis answers; raises EngineUnavailable where it doesn't."""
+        try:
+            await self.redis.ping()
+        except Unreachable as error:
+            raise EngineUnavailable(f"Redis did not answer: {error}") from error
+
+    async def claim_for(self, store_id: str) -> str | None:
+        """Notes that the jobs of this prefix work on the store of that id; returns the id of another store that was
+        noted before, or None."""
+        key = keys.registry(self.prefix)
+        await self.redis.hsetnx(key, "store", store_id)
+        noted = await self.redis.hget(key, "store")
+        found = noted.decode() if isinstance(noted, bytes) else store_id
+        return None if found == store_id else found
+
     async def announce_queue(self, name: str) -> None:
         """Writes a queue into the registry in Redis, where operators' tools find it."""
         await self.redis.hset(keys.registry(self.prefix), f"queue:{name}", 1)

@@ -1,0 +1,81 @@
+"""`enqueue`, `pause` and `resume`: commands that change what the queues hold or do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from dhanam_jobs.cli.surroundings import engine_of, fail, read_settings, run
+
+
+@click.command()
+@click.argument("queue")
+@click.argument("name")
+@click.argument("payload")
+@click.option("--id", "job_id", help="The job's id; one that exists is returned as it is.")
+@click.option("--priority", type=click.IntRange(0, 9), help="0 (most urgent) to 9; default 5.")
+@click.option("--delay", type=click.FloatRange(min=0), help="Seconds before it may run.")
+@click.option("--key", help="Unique key: one job at a time waits or runs under it.")
+@click.option("--wait", type=click.FloatRange(min=0), help="Wait this many seconds and print the result.")
+def enqueue(
+    queue: str,
+    name: str,
+    payload: str,
+    job_id: str | None,
+    priority: int | None,
+    delay: float | None,
+    key: str | None,
+    wait: float | None,
+) -> None:
+    """Store a job with a JSON payload; print its id, or with --wait its result as JSON.
+
+    \b
+    dhanam-jobs enqueue categorize-transactions categorize-transactions '{"spaceId": "space_123"}' --wait 30
+    """
+    try:
+        value = msgspec.json.decode(payload)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"PAYLOAD {payload[:80]!r} is no JSON: {error}") from None
+    settings = read_settings()
+
+    async def main() -> Any:
+        from dhanam_jobs.engine import JobFailed, ResultTimeout
+
+        async with engine_of(settings) as engine:
+            job = await engine.queue(queue).enqueue(name, value, id=job_id, priority=priority, delay=delay, unique=key)
+            if wait is None:
+                return job.id
+            try:
+                return msgspec.json.encode(await job.result(wait))
+            except (JobFailed, ResultTimeout) as error:
+                fail(str(error))
+
+    click.echo(run(main))
+
+
+@click.command()
+@click.argument("queue")
+def pause(queue: str) -> None:
+    """Start nothing more of a queue, on any worker, until `resume`; running jobs end."""
+    settings = read_settings()
+
+    async def main() -> bool:
+        async with engine_of(settings) as engine:
+            return await engine.queue(queue).pause()
+
+    click.echo(f"{queue} is paused" if run(main) else f"{queue} was paused already")
+
+
+@click.command()
+@click.argument("queue")
+def resume(queue: str) -> None:
+    """Resume a paused queue."""
+    settings = read_settings()
+
+    async def main() -> bool:
+        async with engine_of(settings) as engine:
+            return await engine.queue(queue).resume()
+
+    click.echo(f"{queue} is resumed" if run(main) else f"{queue} was not paused")

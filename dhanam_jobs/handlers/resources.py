@@ -1,0 +1,16 @@
+"""What every handler is given as `ctx.resources`: opened before the workers start, closed after they have ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dhanam_jobs.handlers.store import Store
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The store."""
+
+    store: Store
