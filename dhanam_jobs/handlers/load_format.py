@@ -147,11 +147,18 @@ class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
 
 
 def read_document(path: Path) -> Document:
-    """Read and check a file's shape; raises LoadError. Money may be written as a number or as a text."""
+    """Read a file; raises LoadError."""
     try:
-        raw = path.read_bytes()
+        return decode_document(path.read_bytes(), str(path))
     except OSError as error:
         raise LoadError(f"{path}: {error.strerror}") from None
+
+
+def decode_document(raw: bytes, name: str) -> Document:
+    """Read JSON and check its shape; `name` is what an error calls it. Raises LoadError.
+
+    Money may be written as a number or as a text; both are read digit for digit.
+    """
     # A byte order mark is what Windows' editors put before JSON.
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -159,7 +166,7 @@ def read_document(path: Path) -> Document:
     except msgspec.ValidationError as error:
         raise LoadError(_explain(str(error), msgspec.json.decode(raw))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LoadError(f"{path}: found text that is no JSON, wanted one object: {error}") from None
+        raise LoadError(f"{name}: found text that is no JSON, wanted one object: {error}") from None
     if b"\\u0000" in raw:
         _refuse_nul(msgspec.json.decode(raw), "$")
     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -46,29 +46,37 @@ class PooledConnections:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        with _NamedErrors():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(read_only=True)
-                async with connection.begin():
-                    yield connection
+        async with self._connected() as connection:
+            await connection.execution_options(read_only=True)
+            async with connection.begin():
+                yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         if not self._single_writer:
-            with _NamedErrors():
-                async with self._engine.begin() as connection:
-                    yield connection
+            async with self._connected() as connection, connection.begin():
+                yield connection
             return
         if self._writer is not None and self._writer is asyncio.current_task():
             raise StoreError("store: found a write inside an open transaction, wanted the transaction's own queries")
         async with self._write_lock:
             self._writer = asyncio.current_task()
             try:
-                with _NamedErrors():
-                    async with self._engine.begin() as connection:
-                        yield connection
+                async with self._connected() as connection, connection.begin():
+                    yield connection
             finally:
                 self._writer = None
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_NamedErrors())
+            try:
+                connection = await stack.enter_async_context(self._engine.connect())
+            except OSError as error:
+                # Only here: later, an OSError is the caller's own.
+                raise StoreUnavailable(f"store: {type(error).__name__}: {error}") from error
+            yield connection
 
 
 class HeldConnection:
@@ -94,7 +102,7 @@ class _NamedErrors:
             raise error.orig from None
         if isinstance(error, IntegrityError):
             raise StoreConflict(f"store: {_plain(error)}") from error
-        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)) or (
+        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or (
             isinstance(error, DBAPIError) and error.connection_invalidated
         ):
             cause = getattr(error, "orig", None) or error
