@@ -5,6 +5,7 @@ What starts workers is the Supervisor, or a Worker alone.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -149,7 +150,8 @@ class Engine:
     async def ping(self) -> None:
         """Returns when Redis answers; raises EngineUnavailable where it doesn't."""
         try:
-            await self.redis.ping()
+            async with asyncio.timeout(defaults.CALL_TIMEOUT):
+                await self.redis.ping()
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer: {error}") from error
 
@@ -164,15 +166,17 @@ class Engine:
 
     async def announce_queue(self, name: str) -> None:
         """Writes a queue into the registry in Redis, where operators' tools find it."""
-        await self.redis.hset(keys.registry(self.prefix), f"queue:{name}", 1)
+        async with asyncio.timeout(defaults.CALL_TIMEOUT):
+            await self.redis.hset(keys.registry(self.prefix), f"queue:{name}", 1)
 
     async def check_server(self) -> ServerReport:
         """Checks version, eviction policy, persistence and key layout. Raises ServerUnsuitable for what can't work and
         reports what could be lost."""
         try:
-            info = await self.redis.info("everything")
-            policy = await self._config("maxmemory-policy")
-            layout = await self.redis.hget(keys.registry(self.prefix), "layout")
+            async with asyncio.timeout(defaults.CALL_TIMEOUT):
+                info = await self.redis.info("everything")
+                policy = await self._config("maxmemory-policy")
+                layout = await self.redis.hget(keys.registry(self.prefix), "layout")
         except Unreachable as error:
             raise EngineUnavailable(f"Redis at {_without_password(self.url)} did not answer: {error}") from error
         flavour = str(info.get("server_name", "redis"))

@@ -57,10 +57,14 @@ def connection_options(url: str, *, name: str) -> dict[str, Any]:
 
 
 def client(url: str, *, name: str) -> redis.asyncio.Redis:
-    """A pooled client for everything that isn't on the path of a job."""
+    """A pooled client for everything that isn't on the path of a job.
+
+    Its sockets have no time-out of their own: on Python 3.11 redis-py would send through `wait_for`, which can swallow
+    a cancellation. Whoever calls sets the limit, as `run_script` does.
+    """
     options = connection_options(url, name=name)
     pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool(
-        max_connections=32, timeout=5, socket_timeout=defaults.CALL_TIMEOUT, **options
+        max_connections=32, timeout=5, socket_timeout=None, **options
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -122,10 +126,11 @@ async def run_script(client: redis.asyncio.Redis, script: Script, *arguments: Ar
     """Runs a script through a pooled client; its only key is the first of `arguments`."""
     execute: Callable[..., Awaitable[Any]] = client.execute_command
     try:
-        try:
-            return await execute("EVALSHA", script.sha, 1, *arguments)
-        except NoScriptError:
-            return await execute("EVAL", script.text, 1, *arguments)
+        async with asyncio.timeout(defaults.CALL_TIMEOUT):
+            try:
+                return await execute("EVALSHA", script.sha, 1, *arguments)
+            except NoScriptError:
+                return await execute("EVAL", script.text, 1, *arguments)
     except redis.exceptions.ReadOnlyError:
         # Demoted: the address may lead to another server by now, and open connections don't.
         await client.connection_pool.disconnect(inuse_connections=False)

@@ -18,7 +18,8 @@ local function find(id)
     local record = redis.call('HGET', root .. 'ended', id) or redis.call('GET', root .. 'result:' .. id)
     if record then return 'ended', record end
     local level, entry = string.match(id, '^(%d)%-(%d+%-%d+)$')
-    if not level then return nil end
+    -- An id that only looks like a generated one may hold numbers that no entry can have: XRANGE would refuse them.
+    if not level or string.find(entry, '%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d') then return nil end
     place, rest = 'waiting:' .. level, entry
   end
   local found = redis.call('XRANGE', root .. place, rest, rest)[1]
