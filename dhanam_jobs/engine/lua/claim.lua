@@ -9,9 +9,9 @@
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
 redis.call('XLEN', root .. 'events')
-redis.call('ZCARD', root .. 'delayed')
+check_places(meta[1] or '', any_due())
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
-redis.call('HSET', row, 'call', ARGV[3], 'verdicts', '')
+redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', '')
 local places = promote(meta[1] or '', 200)
 if meta[2] then return {'paused', now} end
 local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places)

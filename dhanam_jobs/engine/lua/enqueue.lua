@@ -34,6 +34,10 @@ for i = 2, #ARGV, 4 do
     redis.call('HLEN', root .. 'joined')
     redis.call('ZCARD', root .. 'delayed')
     redis.call('ZCARD', root .. 'blocked')
+    redis.call('ZCARD', root .. 'completed')
+    redis.call('ZCARD', root .. 'failed')
+    redis.call('ZCARD', root .. 'cancelled')
+    if extra.id then redis.call('HLEN', root .. 'job:' .. extra.id) end
     if extra.unique then redis.call('LLEN', root .. 'held:' .. extra.unique) end
   else
     extra = nil
@@ -76,6 +80,7 @@ local function holder(key, digest)
 end
 
 local function forget_ended(id)
+  redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
   redis.call('ZREM', root .. 'completed', id)
   redis.call('ZREM', root .. 'failed', id)
   redis.call('ZREM', root .. 'cancelled', id)
@@ -99,6 +104,7 @@ for position, job in ipairs(jobs) do
         known = true
       else
         local record = redis.call('HEXISTS', root .. 'ended', extra.id) == 1
+          or redis.call('EXISTS', root .. 'result:' .. extra.id) == 1
         if record and extra.mode == 'rerun_finished' then
           forget_ended(extra.id)
         elseif record then

@@ -7,6 +7,9 @@
 -- Returns the number of claims that it still held.
 -- include: root places events
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
+redis.call('ZCARD', root .. 'workers')
+redis.call('ZCARD', root .. 'bell')
+check_places(places)
 local held = 0
 for place in string.gmatch(places, '%S+') do
   local pending = #on_group(place, 'XPENDING', root .. place, 'workers', '-', '+', 1000, ARGV[2])

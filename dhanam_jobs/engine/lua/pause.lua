@@ -6,6 +6,7 @@
 -- ARGV  1 time
 -- Returns 1, or 0 where it was paused already.
 -- include: root events
+redis.call('XLEN', root .. 'events')
 local changed = redis.call('HSETNX', root .. 'meta', 'paused', string.format('%d', now))
 if changed == 1 then tell(1, 'paused', '') end
 return changed

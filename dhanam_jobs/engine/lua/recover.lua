@@ -4,14 +4,15 @@
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 worker  3 call number
--- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, number of the last call seen, place,
+-- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, number of the call that they are of, place,
 -- entries, …}.
 -- include: root calls places
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
-redis.call('ZREM', root .. 'bell', '')
+check_places(places)
+redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 redis.call('HSET', row, 'call', ARGV[3])
-local reply = {'ok', now, last[2], tonumber(last[1])}
+local reply = {'ok', now, last[2], tonumber(last[3] or 0)}
 for place in string.gmatch(places, '%S+') do
   local pending = on_group(place, 'XPENDING', root .. place, 'workers', '-', '+', 100000, ARGV[2])
   local entries = {}

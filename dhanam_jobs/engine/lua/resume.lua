@@ -5,6 +5,8 @@
 -- ARGV  1 time
 -- Returns 1, or 0 where it was not paused.
 -- include: root events
+redis.call('XLEN', root .. 'events')
+redis.call('ZCARD', root .. 'bell')
 local changed = redis.call('HDEL', root .. 'meta', 'paused')
 if changed == 1 then
   tell(1, 'resumed', '')

@@ -18,7 +18,6 @@ local keep_completed, keep_failed = ARGV[6], ARGV[7]
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
 local places = meta[1] or ''
 redis.call('XLEN', root .. 'events')
-redis.call('ZCARD', root .. 'delayed')
 redis.call('ZCARD', root .. 'completed')
 redis.call('ZCARD', root .. 'failed')
 redis.call('ZCARD', root .. 'waited')
@@ -28,6 +27,15 @@ redis.call('HLEN', root .. 'ended')
 redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
+local moving, checked = any_due(), {}
+for i = 8, #ARGV, 5 do
+  if ARGV[i + 3] ~= 'completed' and ARGV[i + 3] ~= 'failed' then moving = true end
+  if not checked[ARGV[i]] then
+    checked[ARGV[i]] = true
+    redis.call('XLEN', root .. ARGV[i])
+  end
+end
+check_places(places, moving)
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 
 local verdicts, done, news = {}, {}, {}
@@ -49,8 +57,9 @@ local function move(place, entry, kind, body)
     moved.waiting[#moved.waiting + 1] = id
   else
     local number = redis.call('HINCRBY', root .. 'meta', 'sequence', 1)
-    local member = string.format('%s %015d %s', map.name, number, id)
-    redis.call('HSET', root .. 'job:' .. id, 'priority', level, unpack(fields))
+    -- No handler's name holds a blank, but one written by hand may.
+    local member = string.format('%s %015d %s', (string.gsub(map.name, '%s', '_')), number, id)
+    keep_fields(id, level, fields)
     redis.call('ZADD', root .. 'parked', 0, member)
     redis.call('HSET', root .. 'index', id, 'parked ' .. member)
     moved.parked[#moved.parked + 1] = id
@@ -83,7 +92,7 @@ for i = 8, #ARGV, 5 do
   end
 end
 verdicts = table.concat(verdicts)
-redis.call('HSET', row, 'call', ARGV[3], 'verdicts', verdicts)
+redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', verdicts)
 
 for place, entries in pairs(done) do redis.call('XDEL', root .. place, unpack(entries)) end
 finish('completed', ended.completed[1], ended.completed[2], keep_completed)

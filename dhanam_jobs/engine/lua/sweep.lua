@@ -24,6 +24,8 @@ redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
 local parked = redis.call('ZCARD', root .. 'parked')
 redis.call('ZCARD', root .. 'blocked')
+redis.call('ZCARD', root .. 'bell')
+check_places(places, true)
 redis.call('ZREM', root .. 'workers', '') -- a write that a full Redis accepts; after it nothing here is refused
 if ARGV[7] ~= '1' then
   if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked} end
@@ -70,13 +72,19 @@ local function text(value)
   return cjson.encode(value)
 end
 
+-- A JSON text as it is; anything else (an entry written by hand) as a JSON string.
+local function json(value)
+  if pcall(cjson.decode, value) then return value end
+  return text(value)
+end
+
 -- The record of a job that lost its worker too often; payload, meta and errors are JSON texts and stay as they are.
 local function record(id, level, map, stalls)
   local attempt = tonumber(map.attempt or 0) + 1
   local reason = 'lost its worker ' .. stalls .. ' times, at most ' .. max_stalls .. ' are allowed'
-  local parts = {'{"id":', text(id), ',"name":', text(map.name), ',"state":"failed","priority":', level,
+  local parts = {'{"id":', text(id), ',"name":', text(map.name or '?'), ',"state":"failed","priority":', level,
     ',"attempt":', attempt, ',"created_ms":', map.created, ',"started_ms":0,"finished_ms":', string.format('%d', now),
-    ',"payload":', map.payload, ',"stalls":', stalls,
+    ',"payload":', json(map.payload or 'null'), ',"stalls":', stalls,
     ',"error":{"type":"Stalled","message":', text(reason), '}'}
   for _, name in ipairs({'errors', 'meta', 'options'}) do
     if map[name] then

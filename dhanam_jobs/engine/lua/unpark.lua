@@ -9,6 +9,8 @@ local limit = tonumber(ARGV[2])
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 redis.call('XLEN', root .. 'events')
 redis.call('HLEN', root .. 'index')
+redis.call('ZCARD', root .. 'bell')
+check_places(places, true)
 local moved = {}
 for i = 3, #ARGV do
   if limit > #moved then

@@ -8,6 +8,7 @@
 local state, detail = find(ARGV[2])
 if not state then return {'missing'} end
 if state == 'ended' then return {'ended', detail} end
-redis.call('ZADD', root .. 'waited', now + tonumber(ARGV[3]), ARGV[2])
 local newest = redis.call('XREVRANGE', root .. 'events', '+', '-', 'COUNT', 1)[1]
+redis.call('ZREM', root .. 'waited', '') -- a write that a full Redis accepts: it is emptied while somebody waits
+redis.call('ZADD', root .. 'waited', now + tonumber(ARGV[3]), ARGV[2])
 return {'pending', newest and newest[1] or '0-0'}

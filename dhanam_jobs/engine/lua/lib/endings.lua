@@ -29,7 +29,10 @@ local function finish(state, ids, records, keep)
   local first = 1
   if keep ~= '' then first = math.max(1, #ids - keep + 1) end
   if first > 1 then redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1)) end
-  if first > #ids then return end
+  if first > #ids then
+    evict(state, keep) -- what is left of the time when more were kept
+    return
+  end
   local scores, fields = {}, {}
   for i = first, #ids do
     scores[#scores + 1] = total - #ids + i
@@ -48,8 +51,8 @@ local function free_unique(key, id, places)
   if not owner or string.sub(owner, 42) ~= id then return places end
   local held = root .. 'held:' .. key
   while true do
-    local following = redis.call('LPOP', held)
-    if not following then
+    local following = redis.pcall('LPOP', held)
+    if type(following) ~= 'string' then -- empty, or overwritten by another type: what it held is lost, the key is not
       redis.call('HDEL', root .. 'unique', key)
       return places
     end

@@ -1,10 +1,11 @@
 -- Moving jobs that aren't at home: fields are a flat list as in a stream entry, the id first.
 -- Needs root, places, events.
 
--- The fields of a job kept beside the streams (hash `job:<id>`), the id first; and its level.
+-- The fields of a job kept beside the streams (hash `job:<id>`), the id first; and its level. Nil where they are gone,
+-- overwritten by another type included: one damaged job must not stop those behind it.
 local function kept_fields(id)
-  local flat = redis.call('HGETALL', root .. 'job:' .. id)
-  if #flat == 0 then return nil end
+  local flat = redis.pcall('HGETALL', root .. 'job:' .. id)
+  if flat.err or #flat == 0 then return nil end
   local fields, level = {'id', id}, 5
   for i = 1, #flat, 2 do
     if flat[i] == 'priority' then
@@ -51,10 +52,21 @@ local function put_waiting(place, id, fields, places)
   return places
 end
 
+-- Keeps the fields of a job beside the streams. Never the first write of a script: DEL is one that a full Redis accepts.
+local function keep_fields(id, level, fields)
+  redis.call('DEL', root .. 'job:' .. id)
+  redis.call('HSET', root .. 'job:' .. id, 'priority', level, unpack(fields))
+end
+
+-- True where a delayed job is due.
+local function any_due()
+  return #redis.call('ZRANGEBYSCORE', root .. 'delayed', '-inf', now, 'LIMIT', 0, 1) > 0
+end
+
 -- Keeps a job beside the streams, due at `due` ms; equal due times keep their order by the rising number.
 local function put_delayed(id, level, fields, due)
   local member = string.format('%015d:%s', redis.call('HINCRBY', root .. 'meta', 'sequence', 1), id)
-  redis.call('HSET', root .. 'job:' .. id, 'priority', level, unpack(fields))
+  keep_fields(id, level, fields)
   redis.call('ZADD', root .. 'delayed', due, member)
   redis.call('HSET', root .. 'index', id, 'delayed ' .. member)
   return member

@@ -17,6 +17,19 @@ local function open_place(place, places)
   return places
 end
 
+-- Reads the streams that exist, or all that a job could be moved to: one of a wrong type refuses the call here, before
+-- anything was written.
+local function check_places(places, all)
+  if not all then
+    for place in string.gmatch(places, '%S+') do redis.call('XLEN', root .. place) end
+    return
+  end
+  for level = 0, 9 do
+    redis.call('XLEN', root .. 'front:' .. level)
+    redis.call('XLEN', root .. 'waiting:' .. level)
+  end
+end
+
 -- A command on a place's group; the group is made anew at 0 where it is gone (a stream deleted by hand, or lost).
 local function on_group(place, ...)
   local reply = redis.pcall(...)
