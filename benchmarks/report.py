@@ -144,9 +144,24 @@ def preface(report: Report) -> str:
     )
 
 
+def caution(report: Report) -> str | None:
+    """Says that runs behind the medians were too noisy to quote; None where none was."""
+    figures = {run.figure for run in report.runs}
+    counted = [run for c in report.contestants for figure in figures for run in quietest(report, c.name, figure)]
+    noisy = sum(_foreign(run) > report.noise_limit for run in counted)
+    if noisy == 0:
+        return None
+    return (
+        f"Not to be quoted: in {noisy} of the {len(counted)} runs that count, others took more than "
+        f"{report.noise_limit:g} of a core."
+    )
+
+
 def show(report: Report, console: Console) -> None:
     """Prints the tables for a terminal."""
     console.print(preface(report), highlight=False)
+    if warning := caution(report):
+        console.print(warning, style="yellow", highlight=False)
     for line in tables(report):
         table = Table(title=line.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
         for index, head in enumerate(line.heads):
@@ -158,7 +173,7 @@ def show(report: Report, console: Console) -> None:
 
 def markdown(report: Report) -> str:
     """The same tables as Markdown, for README.md."""
-    parts = [preface(report)]
+    parts = [preface(report), *filter(None, [caution(report)])]
     for line in tables(report):
         rule = ["---"] + ["--:"] * (len(line.heads) - 1)
         body = "\n".join(f"| {' | '.join(cells)} |" for cells in (line.heads, rule, *line.rows))
