@@ -2,8 +2,11 @@
 -- One bounded step of checking what must always be true, atomic within the step.
 --
 -- KEYS  1 root
--- ARGV  1 time  2 what  3 cursor (or place, or key)  4 cursor within a place
---       what: counts | index | ended | delayed | blocked | parked | unique | entries | kept
+-- ARGV  1 time  2 what  3 cursor, or what it is about  4 cursor within a place
+--       what: counts
+--             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined: a cursor
+--             entries | claims: a place; 4 the last stream entry id seen, or ''
+--             key: what follows the root in the name of a key, as SCAN finds it
 -- Returns for counts a flat list of name and number; else {next cursor ('0' or '' at the end), problem, problem, …}.
 -- include: root places events moves finding
 local what, cursor = ARGV[2], ARGV[3]
@@ -41,27 +44,68 @@ if what == 'entries' then
     if map.id and redis.call('HGET', root .. 'index', map.id) ~= place .. ' ' .. entry[1] then
       problem(place, ' ', entry[1], ': job ', map.id, ' is not where the index says')
     end
-    local held = on_group(place, 'XPENDING', root .. place, 'workers', entry[1], entry[1], 1)[1]
-    if held and not redis.call('ZSCORE', root .. 'workers', held[2]) then
-      problem(place, ' ', entry[1], ': claimed by ', held[2], ', which is no live worker')
-    end
   end
   return {#entries == 200 and next_cursor or '', unpack(problems)}
 end
 
-if what == 'kept' then
-  if redis.call('EXISTS', root .. 'job:' .. cursor) == 1 then
-    local where = redis.call('HGET', root .. 'index', cursor) or ''
+if what == 'claims' then
+  local place, from = cursor, ARGV[4]
+  local pending = redis.pcall('XPENDING', root .. place, 'workers', from == '' and '-' or '(' .. from, '+', 200)
+  if pending.err then return {'', place .. ': its group of workers is gone'} end
+  local next_cursor = ''
+  for _, held in ipairs(pending) do
+    next_cursor = held[1]
+    if not redis.call('ZSCORE', root .. 'workers', held[2]) then
+      problem(place, ' ', held[1], ': claimed by ', held[2], ', which is no live worker')
+    end
+    if #redis.call('XRANGE', root .. place, held[1], held[1]) == 0 then
+      problem(place, ' ', held[1], ': claimed by ', held[2], ', but the entry is gone')
+    end
+  end
+  return {#pending == 200 and next_cursor or '', unpack(problems)}
+end
+
+-- True where the list of jobs that wait for a unique key names this one.
+local function is_held(key, id)
+  local held = redis.pcall('LRANGE', root .. 'held:' .. key, 0, -1)
+  for _, member in ipairs(held) do
+    if string.sub(member, 42) == id then return true end
+  end
+  return false
+end
+
+if what == 'key' then
+  local kind, rest = string.match(cursor, '^(%a+):?(.*)$')
+  if kind == 'job' then
+    local where = redis.call('HGET', root .. 'index', rest) or ''
     local place = string.match(where, '^%S+')
     if place ~= 'delayed' and place ~= 'blocked' and place ~= 'parked' then
-      problem('job:', cursor, ': kept beside the streams, but the index says "', where, '"')
+      problem(cursor, ': kept beside the streams, but the index says "', where, '"')
     end
+  elseif kind == 'held' then
+    if redis.call('HEXISTS', root .. 'unique', rest) == 0 then
+      problem(cursor, ': jobs wait for a key that nobody holds')
+    end
+    for _, member in ipairs(redis.call('LRANGE', root .. cursor, 0, -1)) do
+      local id = string.sub(member, 42)
+      if redis.call('HGET', root .. 'index', id) ~= 'blocked ' .. rest then
+        problem(cursor, ': names ', id, ', which does not wait for it')
+      end
+    end
+  elseif kind == 'worker' then
+    if not redis.call('ZSCORE', root .. 'workers', rest) then
+      problem(cursor, ': the row of a worker without a lease')
+    end
+  elseif kind == 'result' or kind == 'sweeping' then
+    if redis.call('PTTL', root .. cursor) < 0 then problem(cursor, ': kept without an end') end
+  elseif kind == 'front' or kind == 'waiting' then
+    if not string.find(places, cursor, 1, true) then problem(cursor, ': a stream that no worker reads') end
   end
   return {'', unpack(problems)}
 end
 
-local scans = {index = 'HSCAN', ended = 'HSCAN', unique = 'HSCAN', delayed = 'ZSCAN', blocked = 'ZSCAN', parked = 'ZSCAN'}
-local step = redis.call(scans[what], root .. what, cursor, 'COUNT', 200)
+local hashes = {index = true, ended = true, unique = true, joined = true}
+local step = redis.call(hashes[what] and 'HSCAN' or 'ZSCAN', root .. what, cursor, 'COUNT', 200)
 for i = 1, #step[2], 2 do
   local item, value = step[2][i], step[2][i + 1]
   if what == 'index' then
@@ -73,23 +117,35 @@ for i = 1, #step[2], 2 do
     if string.find(value, '^blocked ') and not redis.call('ZSCORE', root .. 'blocked', item) then
       problem('index ', item, ': "', value, '", but it is not among the blocked')
     end
+    if string.find(value, '^parked ') and not redis.call('ZSCORE', root .. 'parked', string.sub(value, 8)) then
+      problem('index ', item, ': "', value, '", but it is not among the parked')
+    end
     if redis.call('HEXISTS', root .. 'ended', item) == 1 then problem('job ', item, ': both ended and ', value) end
   elseif what == 'ended' then
     local state = string.match(value, '"state":"(%a+)"')
     if not state or not redis.call('ZSCORE', root .. state, item) then
       problem('ended ', item, ': a record that no list of ended jobs holds')
     end
+  elseif what == 'completed' or what == 'failed' or what == 'cancelled' then
+    if redis.call('HEXISTS', root .. 'ended', item) == 0 then problem(what, ' ', item, ': its record is gone') end
+  elseif what == 'joined' then
+    if not find(item) then problem('joined ', item, ': owners of no job') end
   elseif what == 'unique' then
     local owner = string.sub(value, 42)
     local state = find(owner)
-    if not state or state == 'ended' then problem('unique key ', item, ': held by ', owner, ', which is no live job') end
+    if not state or state == 'ended' then
+      problem('unique key ', item, ': held by ', owner, ', which is no live job')
+    end
   else
     local id = item
     if what == 'delayed' then id = string.sub(item, 17) end
-    if what == 'parked' then id = string.match(item, '^%S+ %d+ (.*)$') end
-    if redis.call('EXISTS', root .. 'job:' .. id) == 0 then problem(what, ' ', id, ': its body is gone') end
-    if string.match(redis.call('HGET', root .. 'index', id) or '', '^%S+') ~= what then
+    if what == 'parked' then id = string.match(item, '^%S+ %d+ (.*)$') or '' end
+    if not kept_fields(id) then problem(what, ' ', id, ': its body is gone') end
+    local place, rest = string.match(redis.call('HGET', root .. 'index', id) or '', '^(%S+) (.*)$')
+    if place ~= what or what ~= 'blocked' and rest ~= item then
       problem(what, ' ', id, ': the index says otherwise')
+    elseif what == 'blocked' and not is_held(rest, id) then
+      problem('blocked ', id, ': waits for key ', rest, ', whose list does not name it')
     end
   end
 end

@@ -1,4 +1,5 @@
--- Finding a job by its id, in every state. Returns state, detail, place, fields (flat, as in an entry):
+-- Finding a job by its id, in every state. Returns state, detail, place, fields (flat, as in an entry), and its entry
+-- where it is in a stream:
 --   'ended', record | 'waiting', entry, place | 'active', worker, place | 'delayed', due ms | 'blocked', unique key
 --   | 'parked', name | nil
 local function find(id)
@@ -24,7 +25,8 @@ local function find(id)
   end
   local found = redis.call('XRANGE', root .. place, rest, rest)[1]
   if not found then return nil end
-  local pending = on_group(place, 'XPENDING', root .. place, 'workers', rest, rest, 1)[1]
-  if pending then return 'active', pending[2], place, found[2] end
-  return 'waiting', rest, place, found[2]
+  -- Without a group nobody holds it; a look-up makes none.
+  local pending = redis.pcall('XPENDING', root .. place, 'workers', rest, rest, 1)[1]
+  if pending then return 'active', pending[2], place, found[2], rest end
+  return 'waiting', rest, place, found[2], rest
 end
