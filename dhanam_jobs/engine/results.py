@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,12 +18,14 @@ import msgspec
 from . import defaults, scripts
 from .errors import JobFailed, JobNotFound, ResultTimeout
 from .job import JobInfo, JobState, Record
-from .link import Backoff, Link, Unreachable
+from .link import Backoff, Link
 
 if TYPE_CHECKING:
     from .queue import Queue
 
+log = logging.getLogger(__name__)
 _BLOCK_MS = 4_000
+_LOOK_EVERY = 30.0
 _ENDINGS = (b"completed", b"failed", b"cancelled")
 
 
@@ -55,7 +59,8 @@ class Job:
         """Waits until the job has ended and returns its result, decoded from JSON.
 
         `timeout` in seconds, None for ever. Raises ResultTimeout, JobFailed where it ended failed or cancelled, and
-        JobNotFound where it was removed, or ended and was evicted by retention before anybody waited.
+        JobNotFound where it was removed, or ended and was evicted by retention before anybody waited. Raises
+        EngineUnavailable where Redis doesn't answer at the start; an outage while it waits only takes its time.
         """
         record = await self._queue.engine.listener(self._queue).wait(self.id, timeout)
         if record.state != JobState.COMPLETED:
@@ -123,8 +128,13 @@ class Listener:
 
     async def _read(self) -> None:
         backoff = Backoff()
+        looked = time.monotonic()
+        missed = False
         while self._waiting:
             try:
+                if missed or time.monotonic() - looked > _LOOK_EVERY:
+                    await self._look_again()
+                    missed, looked = False, time.monotonic()
                 reply = await self._link.call(
                     "XREAD",
                     "BLOCK",
@@ -138,15 +148,16 @@ class Listener:
                 )
                 backoff.reset()
                 if reply is None:
-                    await self._look_again()
+                    missed = True
                     continue
                 for entry, fields in reply[0][1]:
                     self._offset = entry
                     await self._heard(fields)
-            except Unreachable:
+            except Exception as error:
+                # Whatever it was, the waiters need a reader: what happened meanwhile is asked for, not heard.
+                log.warning("results of queue %s: %s: %s", self._queue.name, type(error).__name__, error)
+                missed = True
                 await asyncio.sleep(backoff.next(random.random()))
-                with contextlib.suppress(*Unreachable):
-                    await self._look_again()
         self._reader = None
         await self._link.close()
 
@@ -158,9 +169,15 @@ class Listener:
                         await self._look(job_id)
 
     async def _look_again(self) -> None:
-        # Quiet for a while, or an outage: renews what retention must keep, and heals whatever was missed.
+        # Renews what retention must keep, and heals whatever was missed: events lost in an outage, or trimmed away.
+        failure: Exception | None = None
         for job_id in list(self._waiting):
-            await self._look(job_id)
+            try:
+                await self._look(job_id)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def close(self) -> None:
         """Stops listening; whoever still waits gets a cancellation."""
