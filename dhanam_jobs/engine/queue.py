@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import redis.exceptions
 from redis.exceptions import ResponseError
 
 from . import defaults, keys, scripts
@@ -133,7 +134,8 @@ class Queue:
     async def enqueue_many(self, jobs: Iterable[Any | tuple[str, Any]], *, priority: int | None = None) -> list[Job]:
         """Stores jobs in order and returns them in order: typed payloads, or pairs of name and payload.
 
-        Chunks of 500 are stored whole or not at all. Raises as `enqueue`; nothing is stored when a payload is refused.
+        Chunks of 500 are stored whole or not at all. Raises as `enqueue`; nothing is stored when a payload is refused,
+        and where Redis fails in between, EngineUnavailable says which of the jobs it speaks of.
         """
         requests = []
         for job in jobs:
@@ -141,10 +143,23 @@ class Queue:
             requests.append(self._request(name, payload, priority=priority))
         self.engine.check_accepting()
         futures = self._collect(requests)
-        ids = [await future for future in futures]
-        return [
-            Job(self, job_id, request.name, created) for request, (job_id, created) in zip(requests, ids, strict=True)
-        ]
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        jobs_stored, errors = [], []
+        for position, (request, outcome) in enumerate(zip(requests, outcomes, strict=True)):
+            if isinstance(outcome, BaseException):
+                errors.append((position, outcome))
+            else:
+                job_id, created = outcome
+                jobs_stored.append(Job(self, job_id, request.name, created))
+        if not errors:
+            return jobs_stored
+        error = errors[0][1]
+        if isinstance(error, EngineUnavailable) and jobs_stored:
+            raise EngineUnavailable(
+                f"{error}; so for {len(errors)} of {len(requests)} jobs, at positions {errors[0][0]} to "
+                f"{errors[-1][0]}; the others were stored"
+            )
+        raise error
 
     async def enqueue_while_draining(self, job: str | Any, payload: Any = None, **options: Any) -> Job:
         """`enqueue` for running jobs: what they enqueue is accepted to the end."""
@@ -254,6 +269,9 @@ class Queue:
         try:
             ids, existing = await self._link.run(scripts.ENQUEUE, *arguments)
         except BaseException as error:
+            if isinstance(error, redis.exceptions.TimeoutError):
+                # Who was collected meanwhile has waited as long, and would wait once more for each chunk before.
+                chunk, self._collected = chunk + self._collected, []
             _fail(chunk, error)
             if not isinstance(error, Exception):
                 raise
@@ -315,16 +333,23 @@ class Queue:
 
 
 def _fail(requests: Iterable[_Request], error: BaseException) -> None:
-    if isinstance(error, Unreachable):
-        error = EngineUnavailable(f"Redis did not answer; the job may or may not have been stored ({error})")
-    elif isinstance(error, ResponseError):
-        error = EngineUnavailable(f"Redis refused the job, nothing was stored: {error}")
-    elif not isinstance(error, Exception):
-        error = Draining("the engine was closed before the job was stored")
     for request in requests:
         future = request.future
         if future is not None and not future.done():
-            future.set_exception(error)
+            # Each caller gets an exception of its own: one that many raise collects all their frames.
+            future.set_exception(_for_callers(error))
+
+
+def _for_callers(error: BaseException) -> Exception:
+    if isinstance(error, EngineUnavailable):
+        return EngineUnavailable(*error.args)
+    if isinstance(error, Unreachable):
+        return EngineUnavailable(f"Redis did not answer; the job may or may not have been stored ({error})")
+    if isinstance(error, ResponseError):
+        return EngineUnavailable(f"Redis refused the job, nothing was stored: {error}")
+    if not isinstance(error, Exception):
+        return Draining("the engine was closed before the job was stored")
+    return error
 
 
 def _encoded(name: str, payload: Any) -> bytes:
