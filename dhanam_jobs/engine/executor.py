@@ -160,7 +160,7 @@ class Executor:
 
     def _history(self, claim: Claim, error: JobError) -> list[AttemptError]:
         now = self._clock.now_ms()
-        history = [] if claim.errors is None else _decode_errors(claim.errors)
+        history = _errors(claim)
         history.append(
             AttemptError(
                 attempt=claim.attempt,
@@ -199,14 +199,23 @@ class Executor:
         if errors is not None:
             record.errors = errors
         if not claim.plain:
-            if errors is None and claim.errors is not None:
-                record.errors = _decode_errors(claim.errors)
+            if errors is None:
+                record.errors = _errors(claim)
             record.stalls = claim.stalls
             record.snoozes = claim.snoozes
             record.unique = claim.unique
             record.options = claim.options
             record.meta = claim.meta
         return _encode(record)
+
+
+def _errors(claim: Claim) -> list[AttemptError]:
+    if claim.errors is None:
+        return []
+    try:
+        return _decode_errors(claim.errors)
+    except msgspec.DecodeError:
+        return []  # an entry written by hand
 
 
 def _traceback(error: BaseException) -> str | None:

@@ -118,6 +118,9 @@ class Heart:
                 if connection is not None:
                     connection.close()
                 connection = None
+            except Exception:
+                # A thread that ended here would cost every worker of this process its lease, for good.
+                log.exception("a beat failed here")
         if connection is not None:
             connection.close()
 

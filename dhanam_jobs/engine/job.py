@@ -154,17 +154,28 @@ class Claim:
         self.id = f"{self.priority}-{text}" if job_id is None else job_id.decode("utf-8", "replace")
         self.name = fields.get(b"name", b"?").decode("utf-8", "replace")
         self.payload = fields.get(b"payload", b"null")
-        self.attempt = int(fields.get(b"attempt", 0)) + 1
-        self.stalls = int(fields.get(b"stalls", 0))
-        self.snoozes = int(fields.get(b"snoozes", 0))
-        self.created_ms = int(fields.get(b"created", self.created_ms))
+        self.attempt = _number(fields.get(b"attempt"), 0) + 1
+        self.stalls = _number(fields.get(b"stalls"), 0)
+        self.snoozes = _number(fields.get(b"snoozes"), 0)
+        self.created_ms = _number(fields.get(b"created"), self.created_ms)
         self.errors = fields.get(b"errors")
         if b"unique" in fields:
-            self.unique = fields[b"unique"].decode()
-        if b"options" in fields:
-            self.options = msgspec.json.decode(fields[b"options"])
-        if b"meta" in fields:
-            self.meta = msgspec.json.decode(fields[b"meta"])
+            self.unique = fields[b"unique"].decode("utf-8", "replace")
+        self.options = _object(fields.get(b"options"))
+        self.meta = _object(fields.get(b"meta"))
+
+
+def _number(text: bytes | None, default: int) -> int:
+    return int(text) if text is not None and text.isdigit() else default
+
+
+def _object(text: bytes | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
 
 
 class Outcome:

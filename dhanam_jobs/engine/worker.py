@@ -9,6 +9,7 @@ A worker used alone brings a heart and a sweeper; a Supervisor shares one of eac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import os
@@ -29,7 +30,7 @@ from .errors import EngineUnavailable
 from .executor import Cause, Clock, Executor, Interrupted
 from .heart import Heart, Row
 from .job import Claim, Outcome
-from .link import Backoff, Link, Unreachable
+from .link import Backoff, Link, Unreachable, sleep_or
 from .queue import Queue
 from .registry import JobType, QueueConfig, check_concurrency
 from .sweeper import Sweeper, _config
@@ -107,7 +108,10 @@ class Worker:
         self._look = True
         self._claiming = True
         self._closing = False
+        self._releasing = False
+        self._ended = False
         self._dead = False
+        self._haunted = 0
         self._debt = 0.0
         self._pumping: asyncio.Task[None] | None = None
         self._ringing: asyncio.Task[None] | None = None
@@ -116,6 +120,7 @@ class Worker:
         self._deadline_at = _NEVER
         self._clean_context = contextvars.copy_context()
         self._empty = asyncio.Event()
+        self._over = asyncio.Event()
         self._free = asyncio.Event()
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ class Worker:
         if self._pumping is not None:
             return
         loop = asyncio.get_running_loop()
-        await self._engine.announce_queue(self.queue.name)
+        await self._announce()
         await self._register()
         names = list(self._jobs)
         if names:
@@ -164,24 +169,22 @@ class Worker:
         self.stop_claiming()
         self._closing = True
         self._wake.set()
-        try:
-            async with asyncio.timeout(self._drain_timeout if timeout is None else timeout):
-                await self._empty.wait()
-        except TimeoutError:
+        await sleep_or(self._over, self._drain_timeout if timeout is None else timeout)
+        if not self._empty.is_set():
             self._release_running()
-            try:
-                async with asyncio.timeout(defaults.CALL_TIMEOUT):
-                    await self._empty.wait()
-            except TimeoutError:
+            if not await sleep_or(self._empty, defaults.CALL_TIMEOUT):
                 log.warning("queue %s: %d jobs could not be released", self.queue.name, len(self._held))
         await self._end()
 
     async def _end(self) -> None:
+        self._ended = True
         tasks = [task for task in (self._pumping, self._ringing, *(s.task for s in self._slots)) if task]
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            _, stubborn = await asyncio.wait(tasks, timeout=defaults.CALL_TIMEOUT)
+            if stubborn:
+                log.warning("queue %s: %d handlers go on after a cancellation", self.queue.name, len(stubborn))
         self._pumping = self._ringing = None
         for timer in (self._due, self._deadline_timer):
             if timer is not None:
@@ -202,8 +205,10 @@ class Worker:
     def hurry(self) -> None:
         """Ends a `stop` that is waiting for running jobs: they are released now."""
         self._release_running()
+        self._over.set()
 
     def _release_running(self) -> None:
+        self._releasing = True
         while self._ready:
             self._outcomes.append(self._executor.released(self._ready.popleft()))
         for slot in self._slots:
@@ -217,6 +222,13 @@ class Worker:
 
     # -- lease ----------------------------------------------------------------------------------------------------
 
+    async def _announce(self) -> None:
+        try:
+            await self._engine.announce_queue(self.queue.name)
+        except ResponseError as error:
+            # A full Redis refuses it, and is emptied by workers that start all the same.
+            log.warning("queue %s could not be noted in the registry: %s", self.queue.name, error)
+
     async def _register(self) -> None:
         about = msgspec.json.encode({"host": socket.gethostname(), "pid": os.getpid(), "concurrency": self.concurrency})
         backoff = Backoff()
@@ -224,9 +236,10 @@ class Worker:
             self.name = new_worker_name()
             try:
                 taken = await self._engine.run(scripts.REGISTER, self.queue.root, self.name, about)
-            except (EngineUnavailable, ResponseError):
+            except Exception as error:
                 if self._pumping is None:
                     raise
+                log.warning("queue %s: can't register: %s", self.queue.name, error)
                 await asyncio.sleep(backoff.next(random.random()))
                 continue
             if taken:
@@ -254,10 +267,13 @@ class Worker:
         self._ready.clear()
         self._held.clear()
         for slot in self._slots:
-            if slot.context is not None:
+            if slot.context is not None and not slot.context.claim_lost:
                 slot.context.claim_lost = True
+                self._haunted += 1
             self._interrupt(slot, Cause.LOST)
         await self._register()
+        with contextlib.suppress(EngineUnavailable):
+            await self._announce()  # the registry may be gone with the rest
         self._look = True
 
     # -- pump -----------------------------------------------------------------------------------------------------
@@ -269,14 +285,15 @@ class Worker:
                 await self._come_back()
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
             free = self.concurrency - self._occupied() if self._claiming else 0
-            if free > 0:
+            want = free if outcomes or self._look else 0
+            if free > 0 and want == 0:
                 self._free.set()
             else:
                 self._free.clear()
-            want = free if outcomes or self._look else 0
             if not outcomes and want <= 0:
                 if self._closing and not self._held:
                     self._empty.set()
+                    self._over.set()
                 self._wake.clear()
                 if self._outcomes or self._dead:
                     continue
@@ -303,8 +320,9 @@ class Worker:
                 await self._recover([o for o in outcomes if (o.claim.place, o.claim.entry) in self._held], -1)
 
     def _occupied(self) -> int:
-        # A claim whose outcome waits to be settled no longer holds its slot.
-        return len(self._held) - len(self._outcomes)
+        # A claim whose outcome waits to be settled no longer holds its slot; a handler that goes on after its claim was
+        # lost still does.
+        return len(self._held) - len(self._outcomes) + self._haunted
 
     async def _trip(self, outcomes: list[Outcome], want: int) -> None:
         fair = int(self._debt)
@@ -324,6 +342,7 @@ class Worker:
             reply = await self._link.run(scripts.CLAIM, *head)
         status = reply[0]
         self._clock.set(reply[1])
+        self.fetched = asyncio.get_running_loop().time()
         if status == b"dead":
             self._dead = True
             return
@@ -335,7 +354,6 @@ class Worker:
         self._settled(outcomes, reply[2])
         if reply[3] == b"paused":
             return
-        self.fetched = time.monotonic()
         self._debt -= fair
         taken = self._take(reply, 4)
         self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self.concurrency))
@@ -378,7 +396,7 @@ class Worker:
                 reply = await self._link.run(
                     scripts.RECOVER, self.queue.root, self._engine.time_override, self.name, self._call
                 )
-            except (*Unreachable, ResponseError) as error:
+            except Exception as error:
                 log.warning("queue %s: still no answer: %s", self.queue.name, error)
                 continue
             if reply[0] == b"dead":
@@ -414,7 +432,8 @@ class Worker:
                     await self._bell_link.run(scripts.RING, self.queue.root, self._engine.time_override)
                     continue
                 backoff.reset()
-            except (*Unreachable, ResponseError):
+            except Exception as error:
+                log.warning("queue %s: the bell can't be heard: %s", self.queue.name, error)
                 await asyncio.sleep(backoff.next(random.random()))
             # Rung or not: after a while of silence one look heals whatever ring was lost.
             self._look = True
@@ -474,6 +493,8 @@ class Worker:
                 return
 
     async def _run(self, slot: _Slot, claim: Claim) -> Outcome | None:
+        if self._releasing:
+            return self._executor.released(claim)
         job_type = self._jobs.get(claim.name)
         if job_type is None:
             log.warning("job %s: no handler for %r here, parked", claim.id, claim.name)
@@ -494,18 +515,27 @@ class Worker:
         except asyncio.CancelledError as error:
             cause = slot.cause
             if cause is None:
-                task = asyncio.current_task()
-                if self._pumping is None or (task is not None and task.cancelling()):
-                    raise  # the worker itself is being ended
+                if self._ended:
+                    raise
+                if slot.task is not None:
+                    while slot.task.cancelling():
+                        slot.task.uncancel()
                 outcome = self._executor.raised(claim, job_type, error)  # the handler cancelled itself
             else:
                 outcome = self._executor.raised(claim, job_type, Interrupted(cause))
         except Exception as error:
-            outcome = self._executor.raised(claim, job_type, error)
+            try:
+                outcome = self._executor.raised(claim, job_type, error)
+            except Exception as defect:  # an error whose own text fails, a delay that is no number
+                outcome = self._executor.raised(claim, job_type, defect)
         finally:
             if slot.cause is not None and slot.task is not None:
                 slot.task.uncancel()
             lost = context.claim_lost
+            if lost:
+                self._haunted -= 1
+                self._look = True
+                self._wake.set()
             slot.claim = slot.context = None
             slot.deadline = _NEVER
         return None if lost else outcome
