@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 import redis.asyncio as redis_async
 
-from dhanam_jobs.engine import Engine, Queue, Registry, Worker
+from dhanam_jobs.engine import Engine, JobContext, Queue, Registry, Retention, RetryPolicy, Worker, scripts
+from dhanam_jobs.engine.inspection import inspect_queue
+from dhanam_jobs.engine.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from tests.conftest import RedisServer, StartRedis
+    from tests.conftest import RedisServer, StartRedis, WaitUntil
 
 LEASE_MS = 1_500
 SWEEP_MS = 150
@@ -40,10 +43,23 @@ class Intercept:
         self.seen = asyncio.Event()
         self.reply = b""
         self._held: tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._client: asyncio.StreamWriter | None = None
 
-    def hold(self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._held = (request, reader, writer)
+    def hold(
+        self,
+        request: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+    ) -> None:
+        """The proxy keeps `request` here instead of passing it on."""
+        self._held, self._client = (request, reader, writer), client
         self.seen.set()
+
+    def hang_up(self) -> None:
+        """Breaks the connection of the held request's client, which gives up on it."""
+        assert self._client is not None, "nothing is held"
+        self._client.transport.abort()
 
     async def deliver(self) -> bytes:
         """Gives the held request to the server, and returns the reply that nobody waits for any more."""
@@ -160,7 +176,7 @@ class Proxy:
                         held = True
                         answering.cancel()
                         await asyncio.wait([answering])
-                        intercept.hold(request, up_reader, up_writer)
+                        intercept.hold(request, up_reader, up_writer, writer)
                         await reader.read()
                         return
                     lost = intercept
@@ -182,6 +198,9 @@ def server(start_redis: StartRedis) -> RedisServer:
 async def client(server: RedisServer) -> AsyncIterator[redis_async.Redis]:
     """A client of the test's own server, past the proxy."""
     client = redis_async.Redis.from_url(server.url, protocol=2, decode_responses=False)
+    for script in vars(scripts).values():
+        if isinstance(script, scripts.Script):
+            await client.script_load(script.text)  # so that the first request of each is the script's run
     yield client
     await client.aclose()
 
@@ -195,20 +214,110 @@ async def proxy(server: RedisServer) -> AsyncIterator[Proxy]:
     await proxy.stop()
 
 
-class Connect(Protocol):
-    """`await connect(url, registry)`: an open engine, closed when the test ends."""
+class Handlers:
+    """The jobs of queue `work`, which note what they do; all keep their records.
 
-    async def __call__(self, url: str, registry: Registry) -> Engine: ...
+    `echo` returns its number, `flaky` fails once before it does, `gate` puts its number and context into `begun` and
+    waits until `open_gate`. `runs` counts executions by number, `interrupted` lists contexts of cancelled gates.
+    """
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.registry.queue("work", concurrency=5, retention=Retention(completed=None, failed=None))
+        self.runs: Counter[int] = Counter()
+        self.begun: asyncio.Queue[tuple[int, JobContext]] = asyncio.Queue()
+        self.interrupted: list[JobContext] = []
+        self._ran = asyncio.Condition()
+        self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.registry.job("echo", queue="work")(self._echo)
+        self.registry.job("flaky", queue="work", retry=RetryPolicy(attempts=3, base=0.0))(self._flaky)
+        self.registry.job("gate", queue="work")(self._gate)
+
+    async def ran(self, count: int) -> None:
+        """Returns when that many different jobs have begun; at once, so that what follows hits the rest."""
+        async with asyncio.timeout(30), self._ran:
+            await self._ran.wait_for(lambda: len(self.runs) >= count)
+
+    async def _echo(self, ctx: JobContext, number: int) -> int:
+        self.runs[number] += 1
+        async with self._ran:
+            self._ran.notify_all()
+        return number
+
+    async def _flaky(self, ctx: JobContext, number: int) -> int:
+        self.runs[number] += 1
+        if ctx.attempt == 1:
+            raise RuntimeError("fails once")
+        return number
+
+    async def _gate(self, ctx: JobContext, number: int) -> int:
+        self.runs[number] += 1
+        self.begun.put_nowait((number, ctx))
+        try:
+            await self._gates[number].wait()
+        except asyncio.CancelledError:
+            self.interrupted.append(ctx)
+            raise
+        return number
+
+    def open_gate(self, *numbers: int) -> None:
+        """Lets these gates end, those that begin later too."""
+        for number in numbers:
+            self._gates[number].set()
+
+    async def all_begun(self, count: int) -> dict[int, JobContext]:
+        """The next `count` gates that begin."""
+        async with asyncio.timeout(20):
+            return dict([await self.begun.get() for _ in range(count)])
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
+def handlers() -> Handlers:
+    """Jobs that note what they do."""
+    return Handlers()
+
+
+class Connect(Protocol):
+    """`await connect(url)`: queue `work` of an open engine, which is closed when the test ends."""
+
+    async def __call__(self, url: str) -> Queue: ...
+
+
+@pytest.fixture
+async def connect(handlers: Handlers, client: redis_async.Redis) -> AsyncIterator[Connect]:
+    """Queue `work` through as many engines as a test wants."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def open_engine(url: str, registry: Registry) -> Engine:
-            return await stack.enter_async_context(Engine.connect(url, registry=registry))
+        async def open_engine(url: str) -> Queue:
+            engine = await stack.enter_async_context(Engine.connect(url, registry=handlers.registry))
+            return engine.queue("work")
 
         yield open_engine
+
+
+class DeclareDead(Protocol):
+    """`await declare_dead(worker)`: a sweep that takes every beat for too old, until the worker's row is gone."""
+
+    async def __call__(self, worker: Worker) -> None: ...
+
+
+@pytest.fixture
+def declare_dead(
+    client: redis_async.Redis, wait_until: WaitUntil, connect: Connect, server: RedisServer
+) -> DeclareDead:
+    """Takes the row of a worker that is alive."""
+
+    async def declare(worker: Worker) -> None:
+        name = worker.name
+        sweeper = Sweeper([await connect(server.url)], interval_ms=1, lease_ms=0)
+
+        async def gone() -> bool:
+            await sweeper.run_once()
+            return not await client.exists(f"{worker.queue.root}:worker:{name}")
+
+        await wait_until(gone, f"{name} is declared dead")
+
+    return declare
 
 
 MakeWorker = Callable[..., Worker]
@@ -232,8 +341,6 @@ class Problems(Protocol):
 
 @pytest.fixture
 def problems() -> Problems:
-    from dhanam_jobs.engine.inspection import inspect_queue
-
     return inspect_queue
 
 
