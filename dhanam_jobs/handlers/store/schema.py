@@ -154,7 +154,7 @@ transactions = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("merchant", sa.Text),
-    sa.Column("category_id", id_type(), _owner("categories.id", on_delete="SET NULL"), index=True),
+    sa.Column("category_id", id_type(), _owner("categories.id", on_delete="SET NULL")),
     sa.Column("date", sa.Date, nullable=False),
     sa.Column("pending", sa.Boolean, nullable=False),
     sa.Column("reviewed", sa.Boolean, nullable=False),
@@ -172,6 +172,15 @@ sa.Index(
     transactions.c.id,
     sqlite_where=sa.and_(transactions.c.category_id.is_(None), transactions.c.deleted_at.is_(None)),
     postgresql_where=sa.and_(transactions.c.category_id.is_(None), transactions.c.deleted_at.is_(None)),
+)
+
+# Without the rows that have no category: with them, looking for "these ids where the category is null" went
+# through all rows without one instead of through the ids (5 ms instead of 0.1 ms at 20,000 rows).
+sa.Index(
+    "ix_transactions_category_id",
+    transactions.c.category_id,
+    sqlite_where=transactions.c.category_id.is_not(None),
+    postgresql_where=transactions.c.category_id.is_not(None),
 )
 
 transaction_rules = sa.Table(

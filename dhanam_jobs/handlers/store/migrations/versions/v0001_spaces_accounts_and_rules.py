@@ -191,7 +191,14 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_transactions_account_id_date", "transactions", ["account_id", "date"])
-    op.create_index("ix_transactions_category_id", "transactions", ["category_id"])
+    categorized = sa.text("category_id IS NOT NULL")
+    op.create_index(
+        "ix_transactions_category_id",
+        "transactions",
+        ["category_id"],
+        sqlite_where=categorized,
+        postgresql_where=categorized,
+    )
     op.create_index(
         "ix_transactions_uncategorized",
         "transactions",
