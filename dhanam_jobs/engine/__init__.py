@@ -15,6 +15,7 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 """
 
 from .context import JobContext
+from .cron import CronError, next_fires
 from .engine import Engine
 from .errors import (
     ClaimLost,
@@ -28,6 +29,8 @@ from .errors import (
     JobNotFound,
     ResultTimeout,
     RetryLater,
+    ScheduleNotFound,
+    ScheduleOwned,
     ServerUnsuitable,
     Snooze,
     UnknownJobName,
@@ -39,6 +42,9 @@ from .policy import Priority, Retention, RetryPolicy
 from .queue import Queue, QueueCounts, QueueStats
 from .registry import Registry
 from .results import Job
+from .schedule import LastRun, Schedule, ScheduleInfo
+from .scheduler import Scheduler
+from .schedules import Schedules
 from .supervisor import Supervisor
 from .worker import Worker
 
@@ -46,6 +52,7 @@ __all__ = [
     "AttemptError",
     "ClaimLost",
     "ConfigurationError",
+    "CronError",
     "Discard",
     "Draining",
     "Engine",
@@ -59,6 +66,7 @@ __all__ = [
     "JobInfo",
     "JobNotFound",
     "JobState",
+    "LastRun",
     "Priority",
     "Queue",
     "QueueCounts",
@@ -69,6 +77,12 @@ __all__ = [
     "Retention",
     "RetryLater",
     "RetryPolicy",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFound",
+    "ScheduleOwned",
+    "Scheduler",
+    "Schedules",
     "ServerUnsuitable",
     "Snooze",
     "Supervisor",
@@ -76,4 +90,5 @@ __all__ = [
     "UnknownQueue",
     "Worker",
     "WorkerDead",
+    "next_fires",
 ]

@@ -61,7 +61,7 @@ _MAX_EVERY_S = 3660 * 86_400
 _NOT_A_ZONE = re.compile(r"localtime|posixrules|Factory|right/.*|posix/.*")
 
 
-class CronError(ValueError):
+class CronError(ConfigurationError, ValueError):
     """An expression, time zone or instant that gives no schedule; raised when it is given, never later.
 
     The message names the expression, the field, the value found and the value wanted.

@@ -60,5 +60,19 @@ RECLAIM_BATCH: Final = 200
 """Entries reclaimed by one sweep step."""
 CALL_TIMEOUT: Final = 5.0
 """Seconds that one Redis call may take."""
+MISFIRE_GRACE_MS: Final = 60_000
+"""A schedule's tick that is later than this was missed; the schedule's misfire policy says what becomes of it."""
+MISFIRE_CAP: Final = 100
+"""Ticks of one schedule that fire at once, those made up for included."""
+SCHEDULE_LOOK: Final = 5.0
+"""Seconds after which a scheduler looks for what is due, whether or not it was told of a change."""
+SCHEDULE_BATCH: Final = 50
+"""Schedules ticked by one script call."""
+SCHEDULE_PAGE: Final = 200
+"""Schedules listed by one script call, about."""
+SCHEDULE_TRIES: Final = 20
+"""Times that an upsert begins again because others moved the schedule to another queue."""
+SCHEDULE_CHANGES_KEPT: Final = 100
+"""Entries of the stream that tells schedulers of changes."""
 LAYOUT_VERSION: Final = 1
 """Version of the key layout; another one in the registry is refused at connect."""

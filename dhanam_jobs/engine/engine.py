@@ -21,6 +21,7 @@ from .link import Argument, Unreachable, client, run_script
 from .queue import Queue, QueueStats
 from .registry import Registry
 from .results import Job, Listener
+from .schedules import Schedules
 from .scripts import Script
 
 _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
@@ -53,6 +54,7 @@ class Engine:
             raise ConfigurationError(f"the Redis URL can't be read: {error}") from None
         self.time_override: bytes | int = b""
         self.report: ServerReport | None = None
+        self.schedules = Schedules(self)
         self._queues: dict[str, Queue] = {}
         self._listeners: dict[str, Listener] = {}
         self._accepting = True

@@ -60,6 +60,14 @@ class JobFailed(EngineError):
         self.reason = reason
 
 
+class ScheduleNotFound(EngineError):
+    """No schedule of that name."""
+
+
+class ScheduleOwned(EngineError):
+    """The schedule belongs to an application, and another one, or a person, wanted to change it."""
+
+
 class ClaimLost(EngineError):
     """The worker's claim on a job was taken away (it was declared dead); its outcome no longer counts."""
 

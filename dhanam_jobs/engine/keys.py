@@ -24,8 +24,18 @@ def root(prefix: str, queue: str) -> str:
 
 
 def registry(prefix: str) -> str:
-    """Hash: layout version, known queues."""
+    """Hash: layout version, known queues, the queue of each schedule."""
     return f"{prefix}:registry"
+
+
+def schedule(prefix: str, queue: str, name: str) -> str:
+    """Hash: one schedule of a queue, in words."""
+    return f"{root(prefix, queue)}:schedule:{name}"
+
+
+def schedule_changes(prefix: str) -> str:
+    """Stream: the last changes of schedules, which wakes the schedulers."""
+    return f"{prefix}:schedule-changes"
 
 
 def check_prefix(prefix: str) -> str:

@@ -12,6 +12,8 @@ from . import defaults
 from .engine import Engine
 from .heart import Heart
 from .queue import Queue
+from .schedule import Schedule
+from .scheduler import Scheduler
 from .sweeper import Sweeper
 from .worker import Worker
 
@@ -24,6 +26,9 @@ class Supervisor:
     `resources` is handed to every handler; `concurrency` maps queue names to numbers that replace the rows' own;
     `drain_timeout` in seconds. `alone` says that no other process can have workers on this server (it is our own, and
     we hold its lock): then what is left of earlier workers is reclaimed at the start instead of after their lease.
+    `schedules` are those of the application `owner`: they are declared at the start, and others of this owner are
+    removed; None leaves them as they are. Schedules of the queues are fired from `start` to the drain, whoever made
+    them.
     """
 
     def __init__(
@@ -37,6 +42,8 @@ class Supervisor:
         lease_ms: int = defaults.LEASE_MS,
         sweep_ms: int = defaults.SWEEP_MS,
         alone: bool = False,
+        schedules: Iterable[Schedule] | None = None,
+        owner: str = "",
     ) -> None:
         self.engine = engine
         self._drain_timeout = drain_timeout
@@ -44,6 +51,9 @@ class Supervisor:
         names = [row.name for row in engine.registry.queues] if queues is None else list(queues)
         self._queues: list[Queue] = [engine.queue(name) for name in names]
         self._heart = Heart(engine.url, name=engine.client_name, lease_ms=lease_ms)
+        self._schedules = None if schedules is None else list(schedules)
+        self._owner = owner
+        self._scheduler = Scheduler(engine, self._queues, declared=self._schedules, owner=owner)
         self._sweeper = Sweeper(self._queues, interval_ms=sweep_ms, lease_ms=lease_ms)
         self.workers = [
             Worker(
@@ -84,6 +94,8 @@ class Supervisor:
             reclaimed = await self._sweeper.run_once(living=lambda queue: [])
             if reclaimed:
                 log.info("%d jobs of the process before this one are back at the front", reclaimed)
+        if self._schedules is not None:
+            await self.engine.schedules.declare(self._schedules, owner=self._owner)
         self._heart.start()
         try:
             for worker in self.workers:
@@ -92,6 +104,7 @@ class Supervisor:
             await self.stop(timeout=0)
             raise
         self._sweeper.start()
+        self._scheduler.start()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Accepts and claims nothing more, gives running jobs `timeout` seconds (default: the supervisor's), releases
@@ -106,6 +119,7 @@ class Supervisor:
     async def _drain(self, timeout: float) -> None:
         for worker in self.workers:
             worker.stop_claiming()
+        await self._scheduler.stop()
         await asyncio.gather(*(worker.stop(0 if self._hurried else timeout) for worker in self.workers))
         await self._sweeper.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._heart.stop)

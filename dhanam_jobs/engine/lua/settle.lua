@@ -27,6 +27,7 @@ redis.call('HLEN', root .. 'ended')
 redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
+redis.call('HLEN', root .. 'runs')
 local moving, checked = any_due(), {}
 for i = 8, #ARGV, 5 do
   if ARGV[i + 3] ~= 'completed' and ARGV[i + 3] ~= 'failed' then moving = true end

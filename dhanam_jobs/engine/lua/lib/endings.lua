@@ -13,6 +13,17 @@ local function evict(state, keep)
   end
 end
 
+-- A schedule keeps the record of the run that ended last.
+local function keep_last_runs(ids, records)
+  for i, name in ipairs(redis.call('HMGET', root .. 'runs', unpack(ids))) do
+    if name then
+      redis.call('HDEL', root .. 'runs', ids[i])
+      local schedule = root .. 'schedule:' .. name
+      if redis.call('EXISTS', schedule) == 1 then redis.pcall('HSET', schedule, 'run', records[i]) end
+    end
+  end
+end
+
 -- Ends a batch in one state: `ids` and `records` (JSON texts) side by side, at most a few hundred.
 local function finish(state, ids, records, keep)
   if #ids == 0 then return end
@@ -26,6 +37,7 @@ local function finish(state, ids, records, keep)
     end
   end
   redis.call('HDEL', root .. 'index', unpack(ids))
+  if redis.call('HLEN', root .. 'runs') > 0 then keep_last_runs(ids, records) end
   local first = 1
   if keep ~= '' then first = math.max(1, #ids - keep + 1) end
   if first > 1 then redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1)) end
