@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from dhanam_jobs.engine import InvalidPayload
+from dhanam_jobs.engine import Engine, InvalidPayload, JobFailed, Worker
+from dhanam_jobs.handlers import build_registry
 from dhanam_jobs.handlers.categorize_transactions import (
+    JOB_NAME,
     Categorized,
     CategorizeTransactions,
     SpaceGone,
@@ -19,6 +21,9 @@ from dhanam_jobs.handlers.envelope import envelope_of
 from dhanam_jobs.handlers.store.columns import utc_now
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from dhanam_jobs.handlers.store import Store
     from tests.handlers.conftest import Household
 
 
@@ -182,3 +187,40 @@ def test_an_envelope_is_opened_and_a_wrong_one_refused() -> None:
     assert opened(None) is None
     with pytest.raises(InvalidPayload, match="found type 'esg-update', wanted 'categorize-transactions'"):
         opened({"type": "esg-update", "payload": {}})
+
+
+class _Resources:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+
+async def test_the_job_runs_through_the_engine(household: Household, redis_url: str, redis: Redis) -> None:
+    """Enqueued with or without the envelope, run by a worker, and its result read back by the producer."""
+    await household.rule("r", "oxxo")
+    one, _ = await household.insert(household.row("1", "a oxxo"), household.row("2", "b oxxo"))
+
+    async with Engine.connect(redis_url, registry=build_registry()) as engine:
+        queue = engine.queue("categorize-transactions")
+        payload = {"spaceId": "home", "transactionIds": [one]}
+        named = await queue.enqueue(JOB_NAME, {"type": JOB_NAME, "payload": payload})
+        async with Worker(queue, resources=_Resources(household.store)):
+            first = await named.result(timeout=20)
+            whole = await (await engine.enqueue(CategorizeTransactions("home"))).result(timeout=20)
+
+    assert (first["categorized"], first["total"]) == (1, 1)
+    assert (whole["categorized"], whole["total"]) == (1, 1)
+    assert set(whole) == {"categorized", "total", "durationMs"}
+
+
+async def test_a_space_that_is_gone_fails_the_job_at_once(household: Household, redis_url: str, redis: Redis) -> None:
+    """No retry would bring it back, and the reason is on the job."""
+    async with Engine.connect(redis_url, registry=build_registry()) as engine:
+        queue = engine.queue("categorize-transactions")
+        job = await queue.enqueue(CategorizeTransactions("nowhere"))
+        async with Worker(queue, resources=_Resources(household.store)):
+            with pytest.raises(JobFailed, match="space 'nowhere' does not exist"):
+                await job.result(timeout=20)
+        info = await queue.get(job.id)
+
+    assert info is not None
+    assert info.attempt == 1
