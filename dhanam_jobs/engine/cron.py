@@ -34,6 +34,7 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
+from dhanam_jobs.engine.errors import ConfigurationError
 from dhanam_jobs.engine.wall_clock import WallClock
 
 __all__ = ["Cron", "CronError", "next_fires"]
