@@ -225,6 +225,8 @@ class Worker:
     async def _announce(self) -> None:
         try:
             await self._engine.announce_queue(self.queue.name)
+        except Unreachable as error:
+            raise EngineUnavailable(f"Redis did not answer: {error}") from error
         except ResponseError as error:
             # A full Redis refuses it, and is emptied by workers that start all the same.
             log.warning("queue %s could not be noted in the registry: %s", self.queue.name, error)
