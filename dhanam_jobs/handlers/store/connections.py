@@ -23,7 +23,7 @@ class Connections(Protocol):
     """Gives connections inside a transaction; leaving the context commits, an exception rolls back."""
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that only reads: one snapshot, and on SQLite it waits for no writer."""
+        """A transaction that only reads; on SQLite it waits for no writer."""
         ...
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:

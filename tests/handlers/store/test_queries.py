@@ -186,3 +186,18 @@ async def test_a_key_that_is_taken_is_a_conflict(household: Household) -> None:
         await household.store.users.upsert([{"id": "x", "email": "ana@example.test", "name": "X"}])
     with pytest.raises(StoreConflict, match=r"(?i)foreign key"):
         await household.store.transactions.insert_new("nowhere", [household.row("a")])
+
+
+async def test_a_write_cancelled_at_any_point_leaves_the_store_usable(household: Household) -> None:
+    """Wherever a job's time-out strikes, the write is whole or absent, and the next one isn't blocked."""
+    transactions = household.store.transactions
+    for steps in range(60):
+        rows = [household.row(f"c{steps}-{i}") for i in range(3)]
+        write = asyncio.create_task(transactions.insert_new("debit", rows))
+        for _ in range(steps * 40):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+
+    assert await transactions.count_uncategorized("home") % 3 == 0
+    assert await transactions.insert_new("debit", [household.row("after")]) == 1
