@@ -36,10 +36,24 @@ BELL_WAIT: Final = 4.0
 """Seconds that an idle worker waits at the bell before it looks by itself."""
 MAX_PAYLOAD_BYTES: Final = 1_000_000
 """Largest payload, in UTF-8 bytes."""
+MAX_META_BYTES: Final = 65_536
+"""Largest metadata of a job, in UTF-8 bytes."""
 MAX_RESULT_BYTES: Final = 1_000_000
 """Largest result, in UTF-8 bytes."""
 MAX_ID_LENGTH: Final = 256
 """Longest job id or unique key, in characters."""
+DEAD_KEPT: Final = 10_000
+"""Dead letters kept per queue: failures that left the failed records."""
+DEAD_AGE: Final = 30 * 86_400.0
+"""Seconds after its end that a dead letter is kept."""
+PAGE: Final = 50
+"""Jobs on one page of a listing."""
+SEARCH: Final = 10_000
+"""Jobs that a filter looks at for one page, about."""
+SEARCH_STEP: Final = 500
+"""Jobs that a filter looks at in one script call."""
+BULK: Final = 200
+"""Jobs that operators' verbs change in one script call."""
 RESULT_KEEP_MS: Final = 600_000
 """How long a result that somebody waits for is kept beside the retained records."""
 ATTEMPT_HISTORY: Final = 25
@@ -54,6 +68,8 @@ DRAIN_TIMEOUT: Final = 30.0
 """Seconds that a drain gives running jobs before they are released."""
 ENQUEUE_CHUNK: Final = 500
 """Jobs stored by one atomic enqueue call."""
+ENQUEUE_CHUNK_BYTES: Final = 8_000_000
+"""Bytes of payloads and options that one enqueue call carries, unless a single job is larger."""
 PROMOTE_BATCH: Final = 200
 """Delayed jobs promoted by one script call."""
 RECLAIM_BATCH: Final = 200

@@ -34,12 +34,48 @@ class InvalidPayload(EngineError):
     """A payload that doesn't fit the job's type, or is larger than the limit; raised by enqueue."""
 
 
+class QueueFull(EngineError):
+    """The queue has a length limit and no room for what was to be enqueued, of which nothing was stored: try later, or
+    let enqueue wait (`room_timeout`).
+
+    Attributes: `queue`, `length` and `limit` (jobs), `wanted` (jobs that were to be added).
+    """
+
+    def __init__(self, queue: str, length: int, limit: int, wanted: int, text: str | None = None) -> None:
+        super().__init__(text or f"queue {queue!r} holds {length} of at most {limit} jobs: no room for {wanted} more")
+        self.queue = queue
+        self.length = length
+        self.limit = limit
+        self.wanted = wanted
+
+
 class Draining(EngineError):
     """The engine accepts no new jobs because it is shutting down; try another process or later."""
 
 
 class JobNotFound(EngineError):
     """No job of that id: never enqueued, removed, or evicted by retention."""
+
+
+class WrongState(EngineError):
+    """An operator's verb was used on a job that is in a state where it means nothing (`state`), such as a retry of one
+    that runs."""
+
+    def __init__(self, job_id: str, state: str, verb: str, wanted: str) -> None:
+        super().__init__(f"job {job_id} is {state}: to {verb} it, wanted {wanted}")
+        self.job_id = job_id
+        self.state = state
+
+
+class QueueActive(EngineError):
+    """A queue can't be cleared without force while `active` jobs of it run, or obliterated while `workers` serve it."""
+
+    def __init__(self, queue: str, verb: str, *, active: int = 0, workers: int = 0) -> None:
+        what = f"{active} active jobs" if active else f"{workers} live workers"
+        super().__init__(f"queue {queue!r} has {what}: wanted none to {verb} it, or force")
+        self.queue = queue
+        self.active = active
+        self.workers = workers
 
 
 class ResultTimeout(EngineError, TimeoutError):

@@ -17,28 +17,76 @@ from .policy import Retention, RetryPolicy
 
 if TYPE_CHECKING:
     from .context import JobContext
+    from .options import Unique
 
 Handler = Callable[["JobContext", Any], Awaitable[Any]] | Callable[["JobContext", Any], Any]
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
-UniqueKey = Callable[[Any], str]
+UniqueKey = Callable[[Any], "str | Unique | None"]
+JobId = Callable[[Any], str | None]
 Accept = Callable[[Any], Any]
 _JOB_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}\Z")
 
 
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the queue table: `concurrency` jobs at once per worker, and the defaults of the queue's jobs."""
+    """A row of the queue table: `concurrency` jobs at once per worker, and what its jobs get where neither they nor
+    their names ask for something else.
+
+    `timeout` in seconds for one attempt; `delay` and `expires` in seconds as in `EnqueueOptions`. `max_length` jobs may
+    be waiting, delayed, blocked or parked before enqueue refuses more; None leaves the limit as it is in Redis.
+    """
 
     name: str
     concurrency: int = defaults.CONCURRENCY
     retry: RetryPolicy = RetryPolicy()
     retention: Retention = Retention()
     max_stalls: int = defaults.MAX_STALLS
+    priority: int = defaults.PRIORITY
+    timeout: float = defaults.JOB_TIMEOUT
+    delay: float | None = None
+    expires: float | None = None
+    max_length: int | None = None
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
         check_concurrency(self.concurrency)
         if type(self.max_stalls) is not int or self.max_stalls < 0:
             raise ConfigurationError(f"max_stalls {self.max_stalls!r}: wanted a whole number of at least 0")
+        check_priority(self.priority)
+        check_timeout(self.timeout)
+        if self.delay is not None:
+            check_delay(self.delay)
+        if self.expires is not None:
+            check_expires(self.expires)
+        if self.max_length is not None:
+            check_max_length(self.max_length)
+
+
+def check_delay(seconds: float) -> float:
+    """Returns a delay in seconds, or raises ConfigurationError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 10 * 365 * 86_400:
+        raise ConfigurationError(f"delay {seconds!r}: wanted seconds from 0 to ten years")
+    return seconds
+
+
+def check_expires(seconds: float) -> float:
+    """Returns the seconds within which a job must have started, or raises ConfigurationError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 10 * 365 * 86_400:
+        raise ConfigurationError(f"expires {seconds!r}: wanted seconds above 0 and up to ten years, or a datetime")
+    return seconds
+
+
+def check_timeout(seconds: float) -> float:
+    """Returns the seconds that one attempt may take, or raises ConfigurationError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 365 * 86_400:
+        raise ConfigurationError(f"timeout {seconds!r}: wanted seconds above 0 and up to a year")
+    return seconds
+
+
+def check_max_length(length: int) -> int:
+    """Returns a queue's length limit, or raises ConfigurationError."""
+    if type(length) is not int or length < 1:
+        raise ConfigurationError(f"max_length {length!r}: wanted a whole number of at least 1, or None")
+    return length
 
 
 def check_concurrency(concurrency: int) -> int:
@@ -49,20 +97,26 @@ def check_concurrency(concurrency: int) -> int:
 
 
 class JobType:
-    """What the registry knows of a job: `name`, `queue`, `handler`, `payload_type` and its policies.
+    """What the registry knows of a job: `name`, `queue`, `handler`, `payload_type` and what it asks for.
 
-    `timeout` is in seconds; `retry` None means the queue's. `unique`, given a payload, returns its unique key.
+    `timeout` is in seconds. `retry`, `retention`, `priority`, `delay` and `expires` None mean the queue's. `unique` and
+    `id`, given a payload, return its unique key and its id.
     """
 
     __slots__ = (
+        "_own_timeout",
         "accept",
         "decode",
+        "delay",
+        "expires",
         "handler",
+        "id",
         "is_async",
         "name",
         "payload_type",
         "priority",
         "queue",
+        "retention",
         "retry",
         "timeout",
         "unique",
@@ -75,11 +129,15 @@ class JobType:
         handler: Handler,
         payload_type: Any,
         *,
-        retry: RetryPolicy | None,
-        timeout: float,
-        priority: int,
-        unique: UniqueKey | None,
-        accept: Accept | None,
+        retry: RetryPolicy | None = None,
+        retention: Retention | None = None,
+        timeout: float | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        expires: float | None = None,
+        unique: UniqueKey | None = None,
+        id: JobId | None = None,
+        accept: Accept | None = None,
     ) -> None:
         self.name = name
         self.queue = queue
@@ -88,10 +146,20 @@ class JobType:
         self.decode = msgspec.json.Decoder(payload_type).decode
         self.is_async = inspect.iscoroutinefunction(handler)
         self.retry = retry
-        self.timeout = timeout
+        self.retention = retention
+        self.timeout = defaults.JOB_TIMEOUT if timeout is None else timeout
         self.priority = priority
+        self.delay = delay
+        self.expires = expires
         self.unique = unique
+        self.id = id
         self.accept = accept
+        self._own_timeout = timeout
+
+    def follow(self, queue: QueueConfig) -> None:
+        """Takes from its queue's row what the worker looks up for every job."""
+        if self._own_timeout is None:
+            self.timeout = queue.timeout
 
     def check(self, payload: bytes) -> Any:
         """Decodes an encoded payload into its type; raises InvalidPayload."""
@@ -108,6 +176,7 @@ class Registry:
         self._queues: dict[str, QueueConfig] = {}
         self._jobs: dict[tuple[str, str], JobType] = {}
         self._by_type: dict[Any, list[JobType]] = {}
+        self.version = 0  # rises with every change, for those who keep what they looked up
 
     def queue(
         self,
@@ -117,16 +186,29 @@ class Registry:
         retry: RetryPolicy | None = None,
         retention: Retention | None = None,
         max_stalls: int = defaults.MAX_STALLS,
+        priority: int = defaults.PRIORITY,
+        timeout: float = defaults.JOB_TIMEOUT,
+        delay: float | None = None,
+        expires: float | None = None,
+        max_length: int | None = None,
     ) -> QueueConfig:
-        """Adds a queue, or replaces the row that naming it in a job has made."""
+        """Adds a queue, or replaces the row that naming it in a job has made. Arguments as in `QueueConfig`."""
         row = QueueConfig(
             name=name,
             concurrency=concurrency,
             retry=retry or RetryPolicy(),
             retention=retention or Retention(),
             max_stalls=max_stalls,
+            priority=priority,
+            timeout=timeout,
+            delay=delay,
+            expires=expires,
+            max_length=max_length,
         )
         self._queues[name] = row
+        self.version += 1
+        for job_type in self.jobs_of(name):
+            job_type.follow(row)
         return row
 
     def job(
@@ -135,9 +217,13 @@ class Registry:
         *,
         queue: str,
         retry: RetryPolicy | None = None,
-        timeout: float = defaults.JOB_TIMEOUT,
-        priority: int = defaults.PRIORITY,
+        retention: Retention | None = None,
+        timeout: float | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        expires: float | None = None,
         unique: UniqueKey | None = None,
+        id: JobId | None = None,
         accept: Accept | None = None,
     ) -> Callable[[HandlerT], HandlerT]:
         """Makes a function the handler of a job.
@@ -145,15 +231,22 @@ class Registry:
         The function takes the context and the payload; the annotation of its second parameter is the payload's type
         (a msgspec Struct, or anything that msgspec decodes; without one, any JSON value). `async def` runs in the
         loop, `def` in a thread. `timeout` seconds for one attempt. `unique`, given a payload, returns the key under
-        which one job at a time waits or runs. `accept` turns what callers give (if it isn't of the payload's type) into
-        what is checked against it. Raises ConfigurationError for a name that is taken or illegal.
+        which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id. `delay`,
+        `expires`, `retention` and the others as in `EnqueueOptions`; None means the queue's. `accept` turns what
+        callers give (if it isn't of the payload's type) into what is checked against it. Raises ConfigurationError for
+        a name that is taken or illegal.
         """
         if not _JOB_NAME.match(name):
             raise ConfigurationError(f"job name {name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
         check_queue_name(queue)
-        check_priority(priority)
-        if not (isinstance(timeout, int | float) and timeout > 0):
-            raise ConfigurationError(f"timeout {timeout!r} of job {name!r}: wanted seconds above 0")
+        if priority is not None:
+            check_priority(priority)
+        if timeout is not None:
+            check_timeout(timeout)
+        if delay is not None:
+            check_delay(delay)
+        if expires is not None:
+            check_expires(expires)
 
         def add(handler: HandlerT) -> HandlerT:
             if (queue, name) in self._jobs:
@@ -165,14 +258,20 @@ class Registry:
                 handler,
                 payload_type,
                 retry=retry,
+                retention=retention,
                 timeout=timeout,
                 priority=priority,
+                delay=delay,
+                expires=expires,
                 unique=unique,
+                id=id,
                 accept=accept,
             )
             if queue not in self._queues:
                 self.queue(queue)
+            row.follow(self._queues[queue])
             self._jobs[queue, name] = row
+            self.version += 1
             if isinstance(payload_type, type):
                 self._by_type.setdefault(payload_type, []).append(row)
             return handler

@@ -1,22 +1,25 @@
--- enqueue: – → waiting | delayed | blocked
+-- enqueue: – → waiting | delayed | blocked; waiting | delayed | blocked → delayed | blocked with newer data
 -- Stores a chunk of jobs, all or none, in order.
 --
 -- KEYS  1 root
 -- ARGV  1 time, then four for each job:
 --         level      0 to 9
---         extra      '' for a plain job, else JSON: {id, due | delay (ms), unique, mode, owner, fields}
+--         extra      '' for a plain job, else JSON: {id, mode, due | delay (ms), expires_at | expires (ms after it may
+--                    run), unique, unique_mode, period, max_wait (ms), owner, fields}
 --                    mode 'return' (default) hands back an existing job of that id, 'rerun_finished' replaces an ended
---                    one; owner is noted where the job is joined; fields is a flat list of further entry fields
+--                    one; unique_mode throttle | debounce | keep_last, none: wait; owner is noted where the job is
+--                    joined; fields is a flat list of further entry fields
 --         name       of the job
 --         payload    JSON text, never read here
--- Returns {ids, existing}: the ids in order, and the positions (from 1) of those that existed already.
+-- Returns {ids, existing}: the ids in order, and the positions (from 1) of those that existed already; or {'full',
+-- length, limit, wanted} where the queue has no room for the chunk, and nothing was changed.
 --
 -- Every check and every read that could be refused for a wrong type comes before the first write; the first write is
 -- one that a full Redis refuses, with nothing changed.
--- include: root places events moves
+-- include: root places events moves finding uniqueness
 local jobs = {}
-local meta = redis.call('HMGET', root .. 'meta', 'places')
-local places = meta[1] or ''
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'max_length')
+local places, max_length = meta[1] or '', tonumber(meta[2])
 redis.call('XLEN', root .. 'events')
 redis.call('ZCARD', root .. 'bell')
 local seen = {}
@@ -38,45 +41,55 @@ for i = 2, #ARGV, 4 do
     redis.call('ZCARD', root .. 'failed')
     redis.call('ZCARD', root .. 'cancelled')
     if extra.id then redis.call('HLEN', root .. 'job:' .. extra.id) end
-    if extra.unique then redis.call('LLEN', root .. 'held:' .. extra.unique) end
+    if extra.unique then
+      redis.call('LLEN', root .. 'held:' .. extra.unique)
+      redis.call('STRLEN', root .. 'throttled:' .. extra.unique)
+      if extra.unique_mode then check_places(places, true) end
+    end
   else
     extra = nil
   end
   jobs[#jobs + 1] = {level, extra, ARGV[i + 2], ARGV[i + 3]}
 end
 
-local ids, existing, waiting, delayed, blocked = {}, {}, {}, {}, {}
+if max_length then
+  local length = redis.call('ZCARD', root .. 'delayed') + redis.call('ZCARD', root .. 'blocked')
+    + redis.call('ZCARD', root .. 'parked')
+  for place in string.gmatch(places, '%S+') do
+    local pending = redis.pcall('XPENDING', root .. place, 'workers')
+    length = length + redis.call('XLEN', root .. place) - (pending.err and 0 or pending[1])
+  end
+  local wanted = 0
+  for _, job in ipairs(jobs) do
+    local what = job[2] and decide(job[2], job[3], job[4]) or 'new'
+    if what == 'new' or what == 'held' then wanted = wanted + 1 end
+  end
+  if wanted > 0 and length + wanted > max_length then return {'full', length, max_length, wanted} end
+end
+
+local ids, existing, waiting, delayed, blocked, replaced = {}, {}, {}, {}, {}, {}
 local added = 0
+
+-- Notes one more owner of a job, as long as there is anything of it that a note could go with.
+local function note_owner(id, owner)
+  local owners = redis.call('HGET', root .. 'joined', id)
+  owners = owners and cjson.decode(owners) or {}
+  for _, known in ipairs(owners) do
+    if known == owner then return end
+  end
+  if #owners >= 100 then return end
+  if redis.call('HEXISTS', root .. 'ended', id) == 0 then
+    local state = find(id)
+    if not state or state == 'ended' then return end
+  end
+  owners[#owners + 1] = owner
+  redis.call('HSET', root .. 'joined', id, cjson.encode(owners))
+end
 
 local function join(position, id, owner)
   ids[position] = id
   existing[#existing + 1] = position
-  if owner then
-    local owners = redis.call('HGET', root .. 'joined', id)
-    if not owners then
-      redis.call('HSET', root .. 'joined', id, cjson.encode({owner}))
-    else
-      owners = cjson.decode(owners)
-      for _, known in ipairs(owners) do
-        if known == owner then return end
-      end
-      if #owners < 100 then
-        owners[#owners + 1] = owner
-        redis.call('HSET', root .. 'joined', id, cjson.encode(owners))
-      end
-    end
-  end
-end
-
--- The job that holds the key with the same name and payload, if any; and whether the key is held at all.
-local function holder(key, digest)
-  local owner = redis.call('HGET', root .. 'unique', key)
-  if not owner then return nil, false end
-  if string.sub(owner, 1, 40) == digest then return string.sub(owner, 42), true end
-  for _, held in ipairs(redis.call('LRANGE', root .. 'held:' .. key, 0, -1)) do
-    if string.sub(held, 1, 40) == digest then return string.sub(held, 42), true end
-  end
-  return nil, true
+  if owner then note_owner(id, owner) end
 end
 
 local function forget_ended(id)
@@ -89,6 +102,81 @@ local function forget_ended(id)
   redis.call('DEL', root .. 'result:' .. id)
 end
 
+-- When the job may run (nil: now), and the fields of its entry; `created` nil leaves it to the entry's own id.
+local function due_of(extra, created)
+  local due = extra.due or (extra.delay and extra.delay > 0 and now + extra.delay)
+  if extra.unique_mode == 'debounce' then
+    due = now + extra.period
+    if extra.max_wait then due = math.min(due, created + extra.max_wait) end
+  end
+  if due and due > now then return due end
+end
+
+local function fields_of(id, extra, name, payload, due, created)
+  local fields = {}
+  if id then fields = {'id', id} end
+  fields[#fields + 1] = 'name'
+  fields[#fields + 1] = name
+  fields[#fields + 1] = 'payload'
+  fields[#fields + 1] = payload
+  if extra.unique and extra.unique_mode ~= 'throttle' then
+    fields[#fields + 1] = 'unique'
+    fields[#fields + 1] = extra.unique
+    if extra.unique_mode then
+      fields[#fields + 1] = 'unique_mode'
+      fields[#fields + 1] = extra.unique_mode
+    end
+  end
+  local expires = extra.expires_at or (extra.expires and (due or now) + extra.expires)
+  if expires then
+    fields[#fields + 1] = 'expires'
+    fields[#fields + 1] = string.format('%d', expires)
+  end
+  if extra.fields then
+    for _, text in ipairs(extra.fields) do fields[#fields + 1] = text end
+  end
+  if created then
+    fields[#fields + 1] = 'created'
+    fields[#fields + 1] = created
+  end
+  return fields
+end
+
+local function block(id, level, fields, due)
+  redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
+  keep_fields(id, level, fields)
+  if due then redis.call('HSET', root .. 'job:' .. id, 'due', string.format('%d', due)) end
+end
+
+-- Newer data for a job that has not started: all but its id, its creation and its owners is the caller's.
+local function replace(id, state, place, old, extra, level, name, payload)
+  redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
+  local key, where = extra.unique, redis.call('HGET', root .. 'index', id) or ''
+  local created = tonumber(field_of(old, 'created')) or now
+  local known, about = pcall(cjson.decode, field_of(old, 'meta') or '')
+  if known and type(about) == 'table' and type(about.owners) == 'table' then
+    for _, owner in ipairs(about.owners) do note_owner(id, owner) end
+  end
+  local due = due_of(extra, created)
+  if state == 'delayed' then
+    local member = string.match(where, '^delayed (.*)$')
+    if extra.unique_mode == 'keep_last' then due = tonumber(redis.call('ZSCORE', root .. 'delayed', member)) end
+    redis.call('ZREM', root .. 'delayed', member)
+  end
+  local fields = fields_of(id, extra, name, payload, due, created)
+  local entry = digest_of(name, payload) .. ' ' .. id
+  if state == 'blocked' then
+    block(id, level, fields, due)
+    redis.call('LSET', root .. 'held:' .. key, -1, entry)
+  else
+    if state == 'waiting' then redis.call('XDEL', root .. place, string.match(where, '(%S+)$')) end
+    put_delayed(id, level, fields, due or now)
+    redis.call('HSET', root .. 'unique', key, entry)
+    if state == 'waiting' then delayed[#delayed + 1] = id end
+  end
+  replaced[#replaced + 1] = id
+end
+
 for position, job in ipairs(jobs) do
   local level, extra, name, payload = job[1], job[2], job[3], job[4]
   if not extra then
@@ -98,58 +186,27 @@ for position, job in ipairs(jobs) do
     waiting[#waiting + 1] = id
     added = added + 1
   else
-    local known = false
-    if extra.id then
-      if redis.call('HEXISTS', root .. 'index', extra.id) == 1 then
-        known = true
-      else
-        local record = redis.call('HEXISTS', root .. 'ended', extra.id) == 1
-          or redis.call('EXISTS', root .. 'result:' .. extra.id) == 1
-        if record and extra.mode == 'rerun_finished' then
-          forget_ended(extra.id)
-        elseif record then
-          known = true
-        end
-      end
-    end
-    local digest, same, taken
-    if not known and extra.unique then
-      digest = redis.sha1hex(name .. '\n' .. payload)
-      same, taken = holder(extra.unique, digest)
-    end
-    if known then
-      join(position, extra.id, extra.owner)
-    elseif same then
-      join(position, same, extra.owner)
+    local what, known, state, place, old = decide(extra, name, payload)
+    if what == 'join' then
+      join(position, known, extra.owner)
+    elseif what == 'replace' then
+      replace(known, state, place, old, extra, level, name, payload)
+      join(position, known, extra.owner)
     else
-      local due = extra.due or (extra.delay and extra.delay > 0 and now + extra.delay)
-      if due and due <= now then due = nil end
+      local key, taken = extra.unique, what == 'held'
+      local throttled = extra.unique_mode == 'throttle'
+      if extra.id and extra.mode == 'rerun_finished' then forget_ended(extra.id) end
+      local due = due_of(extra, now)
       local id = extra.id
       if not id and (due or taken) then
         id = string.format('%s-%d-s%d', level, now, redis.call('HINCRBY', root .. 'meta', 'sequence', 1))
       end
-      local fields = {}
-      if id then fields = {'id', id} end
-      fields[#fields + 1] = 'name'
-      fields[#fields + 1] = name
-      fields[#fields + 1] = 'payload'
-      fields[#fields + 1] = payload
-      if extra.unique then
-        fields[#fields + 1] = 'unique'
-        fields[#fields + 1] = extra.unique
-      end
-      if extra.fields then
-        for _, text in ipairs(extra.fields) do fields[#fields + 1] = text end
-      end
-      if id then
-        fields[#fields + 1] = 'created'
-        fields[#fields + 1] = now
-      end
+      local fields = fields_of(id, extra, name, payload, due, id and now)
       if taken then
-        redis.call('HSET', root .. 'job:' .. id, 'priority', level, unpack(fields))
+        block(id, level, fields, due)
         redis.call('ZADD', root .. 'blocked', now, id)
-        redis.call('RPUSH', root .. 'held:' .. extra.unique, digest .. ' ' .. id)
-        redis.call('HSET', root .. 'index', id, 'blocked ' .. extra.unique)
+        redis.call('RPUSH', root .. 'held:' .. key, digest_of(name, payload) .. ' ' .. id)
+        redis.call('HSET', root .. 'index', id, 'blocked ' .. key)
         blocked[#blocked + 1] = id
       elseif due then
         put_delayed(id, level, fields, due)
@@ -164,15 +221,19 @@ for position, job in ipairs(jobs) do
         end
         waiting[#waiting + 1] = id
       end
-      if digest and not taken then redis.call('HSET', root .. 'unique', extra.unique, digest .. ' ' .. id) end
+      if throttled then
+        redis.call('SET', root .. 'throttled:' .. key, string.format('%d %s', now + extra.period, id), 'PX', extra.period)
+      elseif key and not taken then
+        redis.call('HSET', root .. 'unique', key, digest_of(name, payload) .. ' ' .. id)
+      end
       ids[position] = id
       added = added + 1
     end
   end
 end
 
-if added > 0 then
-  redis.call('HINCRBY', root .. 'meta', 'added', added)
+if added > 0 or #replaced > 0 then
+  if added > 0 then redis.call('HINCRBY', root .. 'meta', 'added', added) end
   local news = {}
   local function add(state, list)
     if #list > 0 then
@@ -183,7 +244,8 @@ if added > 0 then
   add('waiting', waiting)
   add('delayed', delayed)
   add('blocked', blocked)
-  tell(added, unpack(news))
-  if #waiting > 0 or #delayed > 0 then ring() end
+  add('replaced', replaced)
+  tell(added + #replaced, unpack(news))
+  if #waiting > 0 or #delayed > 0 or #replaced > 0 then ring() end
 end
 return {ids, existing}

@@ -57,7 +57,8 @@ local function finish(state, ids, records, keep)
   evict(state, keep)
 end
 
--- Frees a unique key if `id` owns it; the next job held by it becomes its owner and waits. Returns places.
+-- Frees a unique key if `id` owns it; the next job held by it becomes its owner and waits, or is
+-- delayed where it isn't due yet. Returns places.
 local function free_unique(key, id, places)
   local owner = redis.call('HGET', root .. 'unique', key)
   if not owner or string.sub(owner, 42) ~= id then return places end
@@ -69,13 +70,18 @@ local function free_unique(key, id, places)
       return places
     end
     local next_id = string.sub(following, 42)
-    local fields, level = kept_fields(next_id)
+    local fields, level, due = kept_fields(next_id)
     if fields then
       redis.call('HSET', root .. 'unique', key, following)
       redis.call('ZREM', root .. 'blocked', next_id)
-      redis.call('DEL', root .. 'job:' .. next_id)
-      places = put_waiting('waiting:' .. level, next_id, fields, places)
-      tell(1, 'waiting', next_id)
+      if due and due > now then
+        put_delayed(next_id, level, fields, due)
+        tell(1, 'delayed', next_id)
+      else
+        redis.call('DEL', root .. 'job:' .. next_id)
+        places = put_waiting('waiting:' .. level, next_id, fields, places)
+        tell(1, 'waiting', next_id)
+      end
       ring()
       return places
     end

@@ -1,21 +1,24 @@
 -- Moving jobs that aren't at home: fields are a flat list as in a stream entry, the id first.
 -- Needs root, places, events.
 
--- The fields of a job kept beside the streams (hash `job:<id>`), the id first; and its level. Nil where they are gone,
+-- The fields of a job kept beside the streams (hash `job:<id>`), the id first; its level, and when it
+-- may run (ms) where it waits for a key and isn't due yet. Nil where they are gone,
 -- overwritten by another type included: one damaged job must not stop those behind it.
 local function kept_fields(id)
   local flat = redis.pcall('HGETALL', root .. 'job:' .. id)
   if flat.err or #flat == 0 then return nil end
-  local fields, level = {'id', id}, 5
+  local fields, level, due = {'id', id}, 5, nil
   for i = 1, #flat, 2 do
     if flat[i] == 'priority' then
       level = flat[i + 1]
-    elseif flat[i] ~= 'id' and flat[i] ~= 'due' then
+    elseif flat[i] == 'due' then
+      due = tonumber(flat[i + 1])
+    elseif flat[i] ~= 'id' then
       fields[#fields + 1] = flat[i]
       fields[#fields + 1] = flat[i + 1]
     end
   end
-  return fields, level
+  return fields, level, due
 end
 
 -- The fields of an entry, the id first, with `created`; `changes` is a table of fields to set ('' takes one away).

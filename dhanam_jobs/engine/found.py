@@ -1,0 +1,71 @@
+"""What `find.lua` says of a job, as a JobInfo. Asking is for those who have a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .job import JobInfo, JobState, Record
+
+
+def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
+    """The job as the script's reply describes it, or None where there is none."""
+    if not reply:
+        return None
+    state = reply[0].decode()
+    joined: list[str] = msgspec.json.decode(reply[2]) if reply[2] else []
+    if state == "ended":
+        record = msgspec.json.decode(reply[1], type=Record)
+        return JobInfo(
+            id=record.id,
+            queue=queue,
+            name=record.name,
+            state=JobState(record.state),
+            priority=record.priority,
+            attempt=record.attempt,
+            created_ms=record.created_ms,
+            payload=record.payload,
+            stalls=record.stalls,
+            snoozes=record.snoozes,
+            unique=record.unique,
+            started_ms=record.started_ms,
+            finished_ms=record.finished_ms,
+            worker=record.worker,
+            result=record.result if record.state == "completed" else None,
+            error=record.error,
+            errors=record.errors,
+            owners=_owners(record.meta, joined),
+            meta=record.meta,
+        )
+    detail, place, flat = reply[1], reply[3].decode(), reply[4]
+    fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
+    attempt = int(fields.get(b"attempt", 0))
+    meta = msgspec.json.decode(fields[b"meta"]) if b"meta" in fields else None
+    created = fields.get(b"created")
+    if created is None:
+        # Still at home: a generated id holds the time, and for any other one the index led to its entry.
+        created = detail.split(b"-")[0] if state == "waiting" else job_id.split("-")[1].encode()
+    return JobInfo(
+        id=job_id,
+        queue=queue,
+        name=fields[b"name"].decode(),
+        state=JobState(state),
+        priority=int(place[-1]),
+        attempt=attempt + 1 if state == "active" else attempt,
+        created_ms=int(created),
+        payload=msgspec.Raw(fields[b"payload"]),
+        stalls=int(fields.get(b"stalls", 0)),
+        snoozes=int(fields.get(b"snoozes", 0)),
+        unique=fields[b"unique"].decode() if b"unique" in fields else None,
+        due_ms=int(float(detail)) if state == "delayed" else None,
+        worker=detail.decode() if state == "active" else None,
+        errors=msgspec.json.decode(fields[b"errors"]) if b"errors" in fields else [],
+        owners=_owners(meta, joined),
+        meta=meta,
+    )
+
+
+def _owners(meta: dict[str, Any] | None, joined: list[str]) -> list[str]:
+    first = [str(owner) for owner in (meta or {}).get("owners", [])]
+    return first + [owner for owner in joined if owner not in first]
