@@ -27,6 +27,7 @@ from .errors import (
     InvalidPayload,
     JobFailed,
     JobNotFound,
+    QueueFull,
     ResultTimeout,
     RetryLater,
     ScheduleNotFound,
@@ -38,9 +39,11 @@ from .errors import (
     WorkerDead,
 )
 from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .options import EnqueueOptions, Unique
 from .policy import Priority, Retention, RetryPolicy
 from .queue import Queue, QueueCounts, QueueStats
 from .registry import Registry
+from .request import JobRequest
 from .results import Job
 from .schedule import LastRun, Schedule, ScheduleInfo
 from .scheduler import Scheduler
@@ -58,6 +61,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineUnavailable",
+    "EnqueueOptions",
     "InvalidPayload",
     "Job",
     "JobContext",
@@ -65,11 +69,13 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "JobRequest",
     "JobState",
     "LastRun",
     "Priority",
     "Queue",
     "QueueCounts",
+    "QueueFull",
     "QueueStats",
     "Record",
     "Registry",
@@ -86,6 +92,7 @@ __all__ = [
     "ServerUnsuitable",
     "Snooze",
     "Supervisor",
+    "Unique",
     "UnknownJobName",
     "UnknownQueue",
     "Worker",
