@@ -97,7 +97,7 @@ if what == 'key' then
       problem(cursor, ': the row of a worker without a lease')
     end
   elseif kind == 'result' or kind == 'sweeping' then
-    if redis.call('PTTL', root .. cursor) < 0 then problem(cursor, ': kept without an end') end
+    if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
   elseif kind == 'front' or kind == 'waiting' then
     if not string.find(places, cursor, 1, true) then problem(cursor, ': a stream that no worker reads') end
   end
