@@ -197,7 +197,7 @@ def server(start_redis: StartRedis) -> RedisServer:
 @pytest.fixture
 async def client(server: RedisServer) -> AsyncIterator[redis_async.Redis]:
     """A client of the test's own server, past the proxy."""
-    client = redis_async.Redis.from_url(server.url, protocol=2, decode_responses=False)
+    client = redis_async.Redis.from_url(server.url, protocol=2, socket_timeout=None)
     for script in vars(scripts).values():
         if isinstance(script, scripts.Script):
             await client.script_load(script.text)  # so that the first request of each is the script's run
@@ -218,7 +218,8 @@ class Handlers:
     """The jobs of queue `work`, which note what they do; all keep their records.
 
     `echo` returns its number, `flaky` fails once before it does, `gate` puts its number and context into `begun` and
-    waits until `open_gate`. `runs` counts executions by number, `interrupted` lists contexts of cancelled gates.
+    waits until `open_gate`; `count` and `hold` are here for what worker_process.py does under these names. `runs`
+    counts executions by number, `interrupted` lists contexts of cancelled gates.
     """
 
     def __init__(self) -> None:
@@ -230,6 +231,8 @@ class Handlers:
         self._ran = asyncio.Condition()
         self._gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.registry.job("echo", queue="work")(self._echo)
+        self.registry.job("count", queue="work")(self._echo)
+        self.registry.job("hold", queue="work")(self._hold)
         self.registry.job("flaky", queue="work", retry=RetryPolicy(attempts=3, base=0.0))(self._flaky)
         self.registry.job("gate", queue="work")(self._gate)
 
@@ -243,6 +246,9 @@ class Handlers:
         async with self._ran:
             self._ran.notify_all()
         return number
+
+    async def _hold(self, ctx: JobContext, payload: Any) -> None:
+        await asyncio.Event().wait()
 
     async def _flaky(self, ctx: JobContext, number: int) -> int:
         self.runs[number] += 1

@@ -41,7 +41,7 @@ async def events_of(client: redis_async.Redis) -> set[bytes]:
     return {field for _, fields in entries for field in fields}
 
 
-@pytest.mark.parametrize("how", ["frozen", "cut"])
+@pytest.mark.parametrize("how", [pytest.param("frozen", marks=pytest.mark.long), "cut"])
 async def test_an_outage_longer_than_the_lease_reclaims_nobody_alive(
     how: str,
     proxy: Proxy,
@@ -119,6 +119,7 @@ async def test_what_was_acknowledged_survives_a_killed_redis_and_waiting_calls_a
     assert await problems(queue) == []
 
 
+@pytest.mark.long
 async def test_redis_killed_again_and_again_under_load_loses_and_repeats_nothing_acknowledged(
     start_redis: StartRedis, handlers: Handlers, make_worker: MakeWorker, problems: Problems, connect: Connect
 ) -> None:

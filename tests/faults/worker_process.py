@@ -1,7 +1,8 @@
 """A supervisor in a process of its own, for tests that kill it: `python worker_process.py '{"url": …, …}'`.
 
-Its handlers leave their traces in Redis, where the test reads them: `count` adds one to `runs:<id>`, `gate` also tells
-that it began (list `begun`) and waits for a push to `gate:<its number>`. SIGTERM drains, a second one hurries.
+Its handlers leave their traces in Redis, where the test reads them: `count` adds one to field `<number>` of hash
+`runs`, `gate` also appends `<number> <pid>` to list `begun` and waits for a push to `gate:<number>`, `hold` appends its
+job's id to `held` and never ends. SIGTERM drains, a second one hurries. With `sweep_only` it only sweeps.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from typing import Any
 import redis.asyncio as redis_async
 import uvloop
 
-from dhanam_jobs.engine import Engine, JobContext, Registry, Supervisor
+from dhanam_jobs.engine import Engine, JobContext, Registry, Retention, Supervisor
+from dhanam_jobs.engine.sweeper import Sweeper
 
 
 async def run(options: dict[str, Any]) -> None:
     registry = Registry()
-    registry.queue("work", concurrency=options.get("concurrency", 10))
+    registry.queue(
+        "work",
+        concurrency=options.get("concurrency", 10),
+        retention=Retention(completed=None, failed=None),
+        max_stalls=options.get("max_stalls", 3),
+    )
     traces = redis_async.Redis.from_url(options["url"], protocol=2, socket_timeout=None)
 
     @registry.job("count", queue="work")
@@ -36,6 +43,11 @@ async def run(options: dict[str, Any]) -> None:
         await traces.blpop([f"gate:{number}"], timeout=0)
         return number
 
+    @registry.job("hold", queue="work")
+    async def hold(ctx: JobContext, payload: Any) -> None:
+        await traces.rpush("held", ctx.job.id)
+        await asyncio.Event().wait()
+
     async with Engine.connect(options["url"], registry=registry) as engine:
         supervisor = Supervisor(
             engine,
@@ -44,6 +56,10 @@ async def run(options: dict[str, Any]) -> None:
             sweep_ms=options["sweep_ms"],
         )
         asked = asyncio.Event()
+        if options.get("sweep_only"):
+            lease_ms, sweep_ms = options["lease_ms"], options["sweep_ms"]
+            Sweeper([engine.queue("work")], interval_ms=sweep_ms, lease_ms=lease_ms).start()
+            await asked.wait()
 
         def stop() -> None:
             if asked.is_set():
