@@ -130,6 +130,14 @@ class Executor:
         """The worker stops before the job has ended; it goes back to the front and costs no attempt."""
         return Outcome(claim, "released", b'{"set":{}}')
 
+    def unfit(self, claim: Claim, error: msgspec.DecodeError) -> Outcome:
+        """The payload is none of the job's type: it came from another release, or by hand. A retry would not help."""
+        try:
+            msgspec.json.decode(claim.payload)
+        except msgspec.DecodeError:
+            claim.payload = _encode(claim.payload.decode("utf-8", "replace"))  # a record is JSON throughout
+        return self._failed(claim, JobError("InvalidPayload", str(error)))
+
     def raised(self, claim: Claim, job_type: JobType, error: BaseException) -> Outcome:
         """The handler raised; the policy and the kind of error say what comes next."""
         if isinstance(error, Interrupted):
@@ -143,10 +151,10 @@ class Executor:
                 )
             delay_ms = max(0, round(error.delay * 1000))
             return Outcome(claim, "delayed", _encode({"delay": delay_ms, "set": {"snoozes": str(claim.snoozes + 1)}}))
-        job_error = JobError(type(error).__name__, str(error) or type(error).__name__, _traceback(error))
+        job_error = JobError(type(error).__name__, _legible(str(error)) or type(error).__name__, _traceback(error))
         policy = job_type.retry or self._retry
         history = self._history(claim, job_error)
-        if isinstance(error, Discard | msgspec.DecodeError) or claim.attempt >= policy.attempts:
+        if isinstance(error, Discard) or claim.attempt >= policy.attempts:
             return self._failed(claim, job_error, history)
         delay_ms = round(error.delay * 1000) if isinstance(error, RetryLater) else policy.wait_ms(claim.attempt)
         changes = {"attempt": str(claim.attempt), "errors": _encode(history).decode()}
@@ -218,10 +226,15 @@ def _errors(claim: Claim) -> list[AttemptError]:
         return []  # an entry written by hand
 
 
+def _legible(text: str) -> str:
+    # A file's name may come with bytes that are no UTF-8; JSON can't hold them.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _traceback(error: BaseException) -> str | None:
     if isinstance(error, Discard | RetryLater) or error.__traceback__ is None:
         return None
     # The first frame is the worker's own.
     error_traceback = error.__traceback__.tb_next or error.__traceback__
-    text = "".join(traceback.format_exception(type(error), error, error_traceback))
+    text = _legible("".join(traceback.format_exception(type(error), error, error_traceback)))
     return text[-defaults.TRACEBACK_BYTES :]

@@ -38,6 +38,7 @@ from .sweeper import Sweeper, _config
 log = logging.getLogger(__name__)
 _NEVER = float("inf")
 _SETTLE_AT_MOST = 1000
+_OVERLAP_FROM = 32  # below, a trip costs more than the overlap gains
 
 
 def new_worker_name() -> str:
@@ -104,6 +105,8 @@ class Worker:
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         self._woken = False
+        self._travelling = False
+        self._burst = self.concurrency // 2 if self.concurrency >= _OVERLAP_FROM else self.concurrency
         self._wake = asyncio.Event()
         self._look = True
         self._claiming = True
@@ -215,6 +218,11 @@ class Worker:
             self._interrupt(slot, Cause.RELEASED)
         self._wake.set()
 
+    def _in_claim_order(self) -> None:
+        # Handlers end in any order, and what is released keeps the order of the queue.
+        order = {id(claim): position for position, claim in enumerate(self._held.values())}
+        self._outcomes.sort(key=lambda outcome: order.get(id(outcome.claim), -1))
+
     @property
     def running(self) -> int:
         """Jobs that run here now."""
@@ -283,8 +291,11 @@ class Worker:
     async def _pump(self) -> None:
         backoff = Backoff()
         while True:
+            self._travelling = False
             if self._dead:
                 await self._come_back()
+            if self._releasing:
+                self._in_claim_order()
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
             free = self.concurrency - self._occupied() if self._claiming else 0
             want = free if outcomes or self._look else 0
@@ -304,6 +315,7 @@ class Worker:
             del self._outcomes[: len(outcomes)]
             self._look = False
             self._call += 1
+            self._travelling = True
             try:
                 await self._trip(outcomes, want)
                 backoff.reset()
@@ -430,7 +442,7 @@ class Worker:
                     str(defaults.BELL_WAIT),
                     timeout=defaults.BELL_WAIT + defaults.CALL_TIMEOUT,
                 )
-                if rung is not None and not self._free.is_set():
+                if rung is not None and not (self._claiming and self._occupied() < self.concurrency):
                     await self._bell_link.run(scripts.RING, self.queue.root, self._engine.time_override)
                     continue
                 backoff.reset()
@@ -482,6 +494,11 @@ class Worker:
                 await slot.idle
                 self._woken = False
                 continue
+            if len(self._outcomes) >= self._burst and not self._travelling:
+                # Half of the jobs of a trip have ended without waiting for anything: the pump settles them while the
+                # other half runs, so that Redis and this process work at the same time.
+                await asyncio.sleep(0)
+                continue
             claim = ready.popleft()
             if ready:
                 self._pass_on()
@@ -506,7 +523,10 @@ class Worker:
         slot.claim, slot.context, slot.cause = claim, context, None
         self._set_deadline(slot, job_type.timeout)
         try:
-            payload = job_type.decode(claim.payload)
+            try:
+                payload = job_type.decode(claim.payload)
+            except msgspec.DecodeError as error:
+                return self._executor.unfit(claim, error)
             if job_type.is_async:
                 value = await job_type.handler(context, payload)
             else:

@@ -28,24 +28,30 @@ redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
 redis.call('HLEN', root .. 'runs')
-local moving, checked = any_due(), {}
+local moving, acknowledging, bodies = any_due(), {}, {}
 for i = 8, #ARGV, 5 do
-  if ARGV[i + 3] ~= 'completed' and ARGV[i + 3] ~= 'failed' then moving = true end
-  if not checked[ARGV[i]] then
-    checked[ARGV[i]] = true
-    redis.call('XLEN', root .. ARGV[i])
+  local place, kind = ARGV[i], ARGV[i + 3]
+  local entries = acknowledging[place]
+  if entries then
+    entries[#entries + 1] = ARGV[i + 1]
+  else
+    redis.call('XLEN', root .. place)
+    acknowledging[place] = {ARGV[i + 1]}
+  end
+  if kind ~= 'completed' and kind ~= 'failed' then moving = true end
+  if kind == 'delayed' or kind == 'released' or kind == 'parked' then
+    bodies[i] = redis.call('XRANGE', root .. place, ARGV[i + 1], ARGV[i + 1])[1]
   end
 end
 check_places(places, moving)
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 
-local verdicts, done, news = {}, {}, {}
+local verdicts, news = {}, {}
 local ended = {completed = {{}, {}}, failed = {{}, {}}}
 local keys = {}
 local moved = {delayed = {}, waiting = {}, parked = {}}
 
-local function move(place, entry, kind, body)
-  local found = redis.call('XRANGE', root .. place, entry, entry)[1]
+local function move(place, entry, kind, body, found)
   local change = cjson.decode(body)
   local level = string.sub(place, -1)
   local id, fields, map = changed_fields(place, entry, found and found[2] or {}, change.set or {})
@@ -67,35 +73,45 @@ local function move(place, entry, kind, body)
   end
 end
 
+-- The fence. One XACK for the entries of a place: where it counts them all, all were ours. Where it doesn't, XDEL tells
+-- one by one, since whoever takes a claim away deletes its entry in the same script.
+local lost = {}
+for place, entries in pairs(acknowledging) do
+  if redis.call('XACK', root .. place, 'workers', unpack(entries)) == #entries then
+    redis.call('XDEL', root .. place, unpack(entries))
+  else
+    for _, entry in ipairs(entries) do
+      if redis.call('XDEL', root .. place, entry) == 0 then lost[place .. ' ' .. entry] = true end
+    end
+  end
+end
+local any_lost = next(lost) ~= nil
+
 for i = 8, #ARGV, 5 do
-  local place, entry, id, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  if redis.call('XACK', root .. place, 'workers', entry) == 1 then
+  local place, kind = ARGV[i], ARGV[i + 3]
+  if any_lost and lost[place .. ' ' .. ARGV[i + 1]] then
+    verdicts[#verdicts + 1] = '0'
+  else
     verdicts[#verdicts + 1] = '1'
     local key
-    local blank = string.find(kind, ' ', 1, true)
-    if blank then
-      key = string.sub(kind, blank + 1)
-      kind = string.sub(kind, 1, blank - 1)
-    end
     local list = ended[kind]
+    if not list and string.find(kind, ' ', 1, true) then
+      kind, key = string.match(kind, '^(%S+) (.*)$')
+      list = ended[kind]
+    end
     if list then
       local ids, records = list[1], list[2]
-      ids[#ids + 1] = id
+      ids[#ids + 1] = ARGV[i + 2]
       records[#records + 1] = ARGV[i + 4]
-      if key then keys[#keys + 1] = {key, id} end
+      if key then keys[#keys + 1] = {key, ARGV[i + 2]} end
     else
-      move(place, entry, kind, ARGV[i + 4])
+      move(place, ARGV[i + 1], kind, ARGV[i + 4], bodies[i])
     end
-    local entries = done[place]
-    if entries then entries[#entries + 1] = entry else done[place] = {entry} end
-  else
-    verdicts[#verdicts + 1] = '0'
   end
 end
 verdicts = table.concat(verdicts)
 redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', verdicts)
 
-for place, entries in pairs(done) do redis.call('XDEL', root .. place, unpack(entries)) end
 finish('completed', ended.completed[1], ended.completed[2], keep_completed)
 finish('failed', ended.failed[1], ended.failed[2], keep_failed)
 local function add(state, ids)

@@ -1,16 +1,50 @@
 -- Ending jobs: records, retention, lifetime counters, waiters, unique keys. Needs root, places, events, moves.
 
+-- Dead letters kept where no policy says otherwise (`dead_keep` in `meta`).
+local dead_default = '10000'
+
+-- Deletes the oldest dead letters.
+local function drop_dead(count)
+  for first = 1, count, 1000 do
+    local ids = redis.call('ZRANGE', root .. 'dead', 0, math.min(count - first + 1, 1000) - 1)
+    if #ids == 0 then return end
+    redis.call('ZREMRANGEBYRANK', root .. 'dead', 0, #ids - 1)
+    redis.call('HDEL', root .. 'buried', unpack(ids))
+  end
+end
+
+-- Keeps failures that leave `failed` as dead letters. A store of a wrong type stops no job from ending.
+local function bury(ids, records)
+  local keep = redis.call('HGET', root .. 'meta', 'dead_keep') or dead_default
+  if keep == '0' then return end
+  for _, name in ipairs({'ZCARD dead', 'HLEN buried'}) do
+    local command, key = string.match(name, '^(%S+) (%S+)$')
+    if type(redis.pcall(command, root .. key)) ~= 'number' then return end
+  end
+  for i, id in ipairs(ids) do
+    if records[i] then
+      redis.call('ZADD', root .. 'dead', redis.call('HINCRBY', root .. 'meta', 'buried', 1), id)
+      redis.call('HSET', root .. 'buried', id, records[i])
+    end
+  end
+  drop_dead(redis.call('ZCARD', root .. 'dead') - keep)
+end
+
+-- Lets the `count` oldest records of a list go, at most a thousand.
+local function drop_oldest(state, count)
+  local ids = redis.call('ZRANGE', root .. state, 0, count - 1)
+  if #ids == 0 then return end
+  redis.call('ZREMRANGEBYRANK', root .. state, 0, #ids - 1)
+  if state == 'failed' then bury(ids, redis.call('HMGET', root .. 'ended', unpack(ids))) end
+  redis.call('HDEL', root .. 'ended', unpack(ids))
+  redis.call('HDEL', root .. 'joined', unpack(ids))
+end
+
 -- Deletes records that retention no longer keeps. `keep` is a number, or '' for all.
 local function evict(state, keep)
   if keep == '' then return end
   local over = redis.call('ZCARD', root .. state) - keep
-  if over <= 0 then return end
-  for first = 0, over - 1, 1000 do
-    local ids = redis.call('ZRANGE', root .. state, 0, math.min(over - first, 1000) - 1)
-    redis.call('ZREMRANGEBYRANK', root .. state, 0, #ids - 1)
-    redis.call('HDEL', root .. 'ended', unpack(ids))
-    redis.call('HDEL', root .. 'joined', unpack(ids))
-  end
+  for first = 0, over - 1, 1000 do drop_oldest(state, math.min(over - first, 1000)) end
 end
 
 -- A schedule keeps the record of the run that ended last.
@@ -36,15 +70,16 @@ local function finish(state, ids, records, keep)
       end
     end
   end
-  redis.call('HDEL', root .. 'index', unpack(ids))
+  if redis.call('HLEN', root .. 'index') > 0 then redis.call('HDEL', root .. 'index', unpack(ids)) end
   if redis.call('HLEN', root .. 'runs') > 0 then keep_last_runs(ids, records) end
   local first = 1
   if keep ~= '' then first = math.max(1, #ids - keep + 1) end
-  if first > 1 then redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1)) end
-  if first > #ids then
-    evict(state, keep) -- what is left of the time when more were kept
-    return
+  if first > 1 then
+    evict(state, 0) -- all that are older than this batch
+    redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1))
+    if state == 'failed' then bury({unpack(ids, 1, first - 1)}, records) end
   end
+  if first > #ids then return end
   local scores, fields = {}, {}
   for i = first, #ids do
     scores[#scores + 1] = total - #ids + i
