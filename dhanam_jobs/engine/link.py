@@ -69,6 +69,17 @@ def client(url: str, *, name: str) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(pool)
 
 
+def blocking_client(url: str, *, name: str) -> redis.Redis:
+    """A pooled client for code without an event loop; threads may share it, and it survives a fork."""
+    options = connection_options(url, name=name)
+    options.update(redis.connection.parse_url(url))  # type: ignore[no-untyped-call]
+    options.update(
+        retry=redis.retry.Retry(NoBackoff(), 0), max_connections=32, timeout=5, socket_timeout=defaults.CALL_TIMEOUT
+    )
+    pool = redis.BlockingConnectionPool(**options)  # type: ignore[no-untyped-call]
+    return redis.Redis.from_pool(pool)
+
+
 class Link:
     """A connection of one caller. It connects at the first call and again after every error.
 

@@ -62,16 +62,20 @@ class Job:
         JobNotFound where it was removed, or ended and was evicted by retention before anybody waited. Raises
         EngineUnavailable where Redis doesn't answer at the start; an outage while it waits only takes its time.
         """
-        record = await self._queue.engine.listener(self._queue).wait(self.id, timeout)
-        if record.state != JobState.COMPLETED:
-            error = record.error
-            raise JobFailed(
-                self.id,
-                record.state,
-                error.type if error else "Unknown",
-                error.message if error else "no reason was kept",
-            )
+        return value_of(await self._queue.engine.listener(self._queue).wait(self.id, timeout))
+
+
+def value_of(record: Record) -> Any:
+    """The result in an ended job's record, decoded; raises JobFailed where it holds none."""
+    if record.state == JobState.COMPLETED:
         return msgspec.json.decode(record.result)
+    error = record.error
+    raise JobFailed(
+        record.id,
+        record.state,
+        error.type if error else "Unknown",
+        error.message if error else "no reason was kept",
+    )
 
 
 class Listener:
