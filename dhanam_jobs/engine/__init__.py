@@ -40,6 +40,7 @@ from .errors import (
 )
 from .job import AttemptError, JobError, JobInfo, JobState, Record
 from .options import EnqueueOptions, Unique
+from .outbox import OutboxRelay, OutboxRow, outbox_row, requests_by_queue
 from .policy import Priority, Retention, RetryPolicy
 from .queue import Queue, QueueCounts, QueueStats
 from .registry import Registry
@@ -49,6 +50,7 @@ from .schedule import LastRun, Schedule, ScheduleInfo
 from .scheduler import Scheduler
 from .schedules import Schedules
 from .supervisor import Supervisor
+from .sync_client import SyncEngine, SyncJob, SyncQueue
 from .worker import Worker
 
 __all__ = [
@@ -72,6 +74,8 @@ __all__ = [
     "JobRequest",
     "JobState",
     "LastRun",
+    "OutboxRelay",
+    "OutboxRow",
     "Priority",
     "Queue",
     "QueueCounts",
@@ -92,10 +96,15 @@ __all__ = [
     "ServerUnsuitable",
     "Snooze",
     "Supervisor",
+    "SyncEngine",
+    "SyncJob",
+    "SyncQueue",
     "Unique",
     "UnknownJobName",
     "UnknownQueue",
     "Worker",
     "WorkerDead",
     "next_fires",
+    "outbox_row",
+    "requests_by_queue",
 ]
