@@ -20,8 +20,11 @@ from dhanam_jobs.handlers.store.accounts import Accounts
 from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
 from dhanam_jobs.handlers.store.errors import StoreError
+from dhanam_jobs.handlers.store.provider_connections import ProviderConnections
+from dhanam_jobs.handlers.store.provider_health import ProviderHealth
 from dhanam_jobs.handlers.store.rules import Rules
 from dhanam_jobs.handlers.store.spaces import Spaces
+from dhanam_jobs.handlers.store.synced_books import SyncedBooks
 from dhanam_jobs.handlers.store.transactions import Transactions
 from dhanam_jobs.handlers.store.users import Users
 
@@ -36,6 +39,9 @@ class Queries:
         self.budgets = Budgets(connections)
         self.transactions = Transactions(connections)
         self.rules = Rules(connections)
+        self.provider_connections = ProviderConnections(connections)
+        self.provider_health = ProviderHealth(connections)
+        self.synced_books = SyncedBooks(connections)
 
 
 class Store(Queries):
