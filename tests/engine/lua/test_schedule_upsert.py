@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.engine.lua.conftest import FullUnchanged, RefusedUnchanged
@@ -55,7 +57,7 @@ async def test_times_that_stay_keep_a_fire_that_is_due(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"cron": "30 * * * *"}, {"tz": "Asia/Kolkata"}])
-async def test_other_times_count_from_now(ground: Ground, changes: dict[str, str]) -> None:
+async def test_other_times_count_from_now(ground: Ground, changes: dict[str, Any]) -> None:
     """The fire that was due before is dropped."""
     await upsert(ground)
     ground.now = first_fire(ground) + 5
@@ -67,8 +69,7 @@ async def test_other_times_count_from_now(ground: Ground, changes: dict[str, str
 async def test_a_fire_computed_for_another_time_is_asked_for_again(ground: Ground) -> None:
     """A clock that is ahead may have passed a fire over, a late caller's fire may be long past."""
     assert await upsert(ground, from_ms=ground.now + 1) == [b"again", ground.now]
-    late = {"from_ms": ground.now - 3000, "next_ms": ground.now - 10}
-    assert await upsert(ground, **late) == [b"again", ground.now]
+    assert await upsert(ground, from_ms=ground.now - 3000, next_ms=ground.now - 10) == [b"again", ground.now]
     assert await due_ms(ground) is None
     assert (await upsert(ground, from_ms=ground.now - HOUR))[0] == b"created"
     await tidy(ground)

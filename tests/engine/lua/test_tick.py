@@ -228,8 +228,20 @@ async def test_a_removed_run_is_forgotten_at_the_next_one(ground: Ground) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["meta", "events", "bell", "blocked", "schedules", "index", "unique", "ended", "runs", "waiting:5", "schedule:s"]
-    + ["held:schedule:s"],
+    [
+        "meta",
+        "events",
+        "bell",
+        "blocked",
+        "schedules",
+        "index",
+        "unique",
+        "ended",
+        "runs",
+        "waiting:5",
+        "schedule:s",
+        "held:schedule:s",
+    ],
 )
 async def test_a_wrong_type_ticks_nothing(ground: Ground, refused_unchanged: RefusedUnchanged, name: str) -> None:
     """Every key is looked at before the first write."""
