@@ -17,7 +17,7 @@ from dhanam_jobs.engine import Engine, Registry
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
     r":(meta|events|bell|completed|failed|cancelled|ended|joined|waited|workers|sweeping|(front|waiting):[0-9]"
-    r"|result:.+)\Z",
+    r"|(result|throttled):.+)\Z",
     re.DOTALL,
 )
 _LIVE = ("delayed", "blocked", "parked")
@@ -65,7 +65,7 @@ class Keys:
                         found.append(f"{name}: the row of a worker that is gone")
                 elif not _LASTING.match(suffix):
                     found.append(name)
-                elif suffix.startswith(":result:") and await self.command("PTTL", name) < 0:
+                elif suffix.startswith((":result:", ":throttled:")) and await self.command("PTTL", name) < 0:
                     found.append(f"{name}: kept for ever")
             for job in await self.command("HKEYS", f"{root}:joined"):
                 if not await self.command("HEXISTS", f"{root}:ended", job):
