@@ -46,6 +46,8 @@ DEAD_KEPT: Final = 10_000
 """Dead letters kept per queue: failures that left the failed records."""
 DEAD_AGE: Final = 30 * 86_400.0
 """Seconds after its end that a dead letter is kept."""
+TIDY_STEPS: Final = 20
+"""Steps of a few hundred records that one sweep tidies of one queue."""
 PAGE: Final = 50
 """Jobs on one page of a listing."""
 SEARCH: Final = 10_000
@@ -54,12 +56,24 @@ SEARCH_STEP: Final = 500
 """Jobs that a filter looks at in one script call."""
 BULK: Final = 200
 """Jobs that operators' verbs change in one script call."""
+CLEAR_BLOCKED: Final = 5_000
+"""Blocked jobs that one script call of `clear` removes; all else goes at once."""
 RESULT_KEEP_MS: Final = 600_000
 """How long a result that somebody waits for is kept beside the retained records."""
 ATTEMPT_HISTORY: Final = 25
 """Lines of attempt history that a job carries; the oldest go first."""
 TRACEBACK_BYTES: Final = 8_192
 """Length of the traceback kept with a failed job; its end is what is kept."""
+RETRY_TRACEBACK_BYTES: Final = 2_048
+"""Length of the traceback that a job carries to its next attempt."""
+LOG_LINES: Final = 1_000
+"""Lines of log kept with a job; the oldest go first."""
+LOG_LINE_LENGTH: Final = 4_096
+"""Longest line of a job's log, in characters."""
+MAX_PROGRESS_BYTES: Final = 10_000
+"""Largest progress value, in UTF-8 bytes."""
+INBOX_WAIT: Final = 30.0
+"""Seconds that a worker waits for a message before it asks for what it may have missed."""
 EVENTS_KEPT: Final = 10_000
 """Entries of a queue's event stream, approximately."""
 STARVATION_SHARE: Final = 10
@@ -84,7 +98,7 @@ SCHEDULE_LOOK: Final = 5.0
 """Seconds after which a scheduler looks for what is due, whether or not it was told of a change."""
 SCHEDULE_BATCH: Final = 50
 """Schedules ticked by one script call."""
-SCHEDULE_PAGE: Final = 200
+SCHEDULE_PAGE: Final = 50
 """Schedules listed by one script call, about."""
 SCHEDULE_TRIES: Final = 20
 """Times that an upsert begins again because others moved the schedule to another queue."""

@@ -141,7 +141,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How many ended records a queue keeps, and how long.
 
     `completed`, `failed` and `cancelled` are numbers, the newest stay: 0 none, None all. `completed_age`, `failed_age`
-    and `cancelled_age` are seconds after the end: None for ever. Whichever is reached first counts. Given for a job's
+    and `cancelled_age` are seconds after the end: None for ever. Whichever is reached first counts. What leaves the
+    failed becomes a dead letter; `dead` of them are kept (a number, 0 none), for `dead_age` seconds. Given for a job's
     name or for one job, 0 keeps none of its records; everything else is the queue's to say.
     """
 
@@ -151,6 +152,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     completed_age: float | None = None
     failed_age: float | None = None
     cancelled_age: float | None = None
+    dead: int = defaults.DEAD_KEPT
+    dead_age: float | None = defaults.DEAD_AGE
 
     def __post_init__(self) -> None:
         for name in ("completed", "failed", "cancelled"):
@@ -162,6 +165,10 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
             age = getattr(self, f"{name}_age")
             if age is not None:
                 _check(f"retention age of {name}", age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")
+        if type(self.dead) is not int or self.dead < 0:
+            raise ConfigurationError(f"retention of dead letters {self.dead!r}: wanted a whole number of at least 0")
+        if self.dead_age is not None:
+            _check("age of dead letters", self.dead_age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")
 
 
 def _check(what: str, value: Any, least: float, most: float, wanted: str) -> None:

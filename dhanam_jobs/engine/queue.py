@@ -20,6 +20,7 @@ from .errors import QueueFull
 from .found import job_info
 from .job import JobInfo
 from .link import Backoff, Link
+from .operations import Operations
 from .options import EnqueueOptions
 from .registry import check_max_length
 from .request import Batch, Encoder, JobRequest, Request, batches_of, explained, fills, pack, partly, unpack
@@ -75,6 +76,7 @@ class Queue:
         self._collected: deque[Batch] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._announced = False
+        self.operations = Operations(self)
 
     async def enqueue(
         self, job: str | Any, payload: Any = None, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
@@ -311,6 +313,10 @@ class Queue:
     async def is_paused(self) -> bool:
         """True while the queue is paused."""
         return (await self.counts()).paused_ms is not None
+
+    def forget_announced(self) -> None:
+        """The queue was taken out of the registry in Redis: the next enqueue writes it there again."""
+        self._announced = False
 
     async def close(self) -> None:
         """Sends what was collected, then closes the connection."""

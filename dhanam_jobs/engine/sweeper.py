@@ -1,5 +1,6 @@
 """The sweeper: every two seconds, for each of its queues, reclaims what dead workers hold, promotes what is due and
-takes parked jobs back. One process of the fleet does the work at a time; `sweep.lua` says which."""
+takes parked jobs back, and applies retention by age. One process of the fleet does the work at a time; `sweep.lua`
+says which."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from . import defaults, scripts
 from .errors import EngineUnavailable
+from .operations import tidy_once
 from .queue import Queue
 from .registry import QueueConfig
 
@@ -100,8 +102,14 @@ class Sweeper:
                     reply[2],
                 )
             if not reply[5]:
+                await self._tidy(queue)
                 return reclaimed
             again = 1
+
+    async def _tidy(self, queue: Queue) -> None:
+        for _ in range(defaults.TIDY_STEPS):
+            if not (await tidy_once(queue))[0]:
+                return
 
     async def _unpark(self, queue: Queue) -> None:
         names = [job.name for job in queue.engine.registry.jobs_of(queue.name)]

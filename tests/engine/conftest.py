@@ -16,8 +16,8 @@ from dhanam_jobs.engine import Engine, Registry
 
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
-    r":(meta|events|bell|completed|failed|cancelled|ended|joined|waited|workers|sweeping|(front|waiting):[0-9]"
-    r"|(result|throttled):.+)\Z",
+    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|waited|workers|sweeping"
+    r"|(front|waiting):[0-9]|(result|throttled):.+)\Z",
     re.DOTALL,
 )
 _LIVE = ("delayed", "blocked", "parked")

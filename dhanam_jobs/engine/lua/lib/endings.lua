@@ -30,6 +30,15 @@ local function bury(ids, records)
   drop_dead(redis.call('ZCARD', root .. 'dead') - keep)
 end
 
+-- Forgets what jobs told of themselves; goes with their records.
+local function forget_notes(ids)
+  if redis.call('HLEN', root .. 'notes') == 0 then return end
+  for i, note in ipairs(redis.call('HMGET', root .. 'notes', unpack(ids))) do
+    if note then redis.call('DEL', root .. 'log:' .. ids[i]) end
+  end
+  redis.call('HDEL', root .. 'notes', unpack(ids))
+end
+
 -- Lets the `count` oldest records of a list go, at most a thousand.
 local function drop_oldest(state, count)
   local ids = redis.call('ZRANGE', root .. state, 0, count - 1)
@@ -38,6 +47,7 @@ local function drop_oldest(state, count)
   if state == 'failed' then bury(ids, redis.call('HMGET', root .. 'ended', unpack(ids))) end
   redis.call('HDEL', root .. 'ended', unpack(ids))
   redis.call('HDEL', root .. 'joined', unpack(ids))
+  forget_notes(ids)
 end
 
 -- Deletes records that retention no longer keeps. `keep` is a number, or '' for all.
@@ -58,9 +68,8 @@ local function keep_last_runs(ids, records)
   end
 end
 
--- Ends a batch in one state: `ids` and `records` (JSON texts) side by side, at most a few hundred.
-local function finish(state, ids, records, keep)
-  if #ids == 0 then return end
+-- What every end has, whether its record is kept or not: counter, waiters, index, schedule. Returns the lifetime count.
+local function end_jobs(state, ids, records)
   local total = redis.call('HINCRBY', root .. 'meta', state, #ids)
   if redis.call('ZCARD', root .. 'waited') > 0 then
     for i, id in ipairs(ids) do
@@ -72,11 +81,26 @@ local function finish(state, ids, records, keep)
   end
   if redis.call('HLEN', root .. 'index') > 0 then redis.call('HDEL', root .. 'index', unpack(ids)) end
   if redis.call('HLEN', root .. 'runs') > 0 then keep_last_runs(ids, records) end
+  return total
+end
+
+-- Ends a batch in one state of which no record is kept.
+local function finish_unkept(state, ids, records)
+  end_jobs(state, ids, records)
+  redis.call('HDEL', root .. 'joined', unpack(ids))
+  forget_notes(ids)
+end
+
+-- Ends a batch in one state: `ids` and `records` (JSON texts) side by side, at most a few hundred.
+local function finish(state, ids, records, keep)
+  if #ids == 0 then return end
+  local total = end_jobs(state, ids, records)
   local first = 1
   if keep ~= '' then first = math.max(1, #ids - keep + 1) end
   if first > 1 then
     evict(state, 0) -- all that are older than this batch
     redis.call('HDEL', root .. 'joined', unpack(ids, 1, first - 1))
+    forget_notes({unpack(ids, 1, first - 1)})
     if state == 'failed' then bury({unpack(ids, 1, first - 1)}, records) end
   end
   if first > #ids then return end
