@@ -1,17 +1,32 @@
-"""What a handler is given besides its payload."""
+"""What a handler is given besides its payload: the job, what it may tell of itself, and whether it should end.
+
+Carrying notes to Redis is the part of `notes.py`; who interrupts a handler, and why, is the worker's.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .errors import ClaimLost
 from .job import Claim
+from .notes import Notes
 
 if TYPE_CHECKING:
     from .queue import Queue
     from .results import Job
+
+
+class Cause(enum.Enum):
+    """Why the worker interrupted a running handler."""
+
+    TIMEOUT = "timeout"
+    RELEASED = "released"
+    LOST = "lost"
+    CANCELLED = "cancelled"
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -25,28 +40,44 @@ class JobView(msgspec.Struct, frozen=True):
     meta: dict[str, Any] | None
 
 
+class Workplace:
+    """What all jobs of a worker share: its queue and name, the resources that it opened, and its event loop."""
+
+    __slots__ = ("loop", "queue", "resources", "worker_name")
+
+    def __init__(self, queue: Queue, resources: Any) -> None:
+        self.queue = queue
+        self.resources = resources
+        self.worker_name = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+
 class JobContext:
     """The first argument of a handler.
 
-    `attempt` counts executions from 1; `resources` is whatever the worker was given; `claim_lost` turns True when the
-    worker was declared dead, and with it the right to finish this job.
+    `attempt` counts executions from 1; `resources` is what the worker opened; `claim_lost` turns True when the worker
+    was declared dead, and with it the right to finish this job. A handler that is interrupted (time limit,
+    cancellation, a worker that stops) gets `asyncio.CancelledError` at its next await; a plain `def` in a thread gets
+    nothing, and may look at `interrupted` and `cancelled`.
     """
 
-    __slots__ = ("_claim", "_queue", "_view", "claim_lost", "resources")
+    __slots__ = ("_claim", "_place", "_view", "cause", "claim_lost", "notes", "reason")
 
-    def __init__(self, claim: Claim, queue: Queue, resources: Any) -> None:
+    def __init__(self, claim: Claim, place: Workplace) -> None:
         self._claim = claim
-        self._queue = queue
+        self._place = place
         self._view: JobView | None = None
-        self.resources = resources
+        self.notes: Notes | None = None
+        self.cause: Cause | None = None
+        self.reason = ""
         self.claim_lost = False
 
     @property
     def job(self) -> JobView:
         """The job."""
         if self._view is None:
-            claim = self._claim
-            self._view = JobView(claim.id, claim.name, self._queue.name, claim.priority, claim.created_ms, claim.meta)
+            claim, queue = self._claim, self._place.queue.name
+            self._view = JobView(claim.id, claim.name, queue, claim.priority, claim.created_ms, claim.meta)
         return self._view
 
     @property
@@ -54,16 +85,67 @@ class JobContext:
         """Which execution this is, from 1."""
         return self._claim.attempt
 
+    @property
+    def resources(self) -> Any:
+        """What the worker was given, opened."""
+        return self._place.resources
+
+    @property
+    def interrupted(self) -> bool:
+        """True once the worker wants the handler to end, for whatever reason."""
+        return self.cause is not None
+
+    @property
+    def cancelled(self) -> bool:
+        """True once somebody cancelled the job; `reason` is what they said."""
+        return self.cause is Cause.CANCELLED
+
+    def log(self, line: str) -> None:
+        """Keeps a line with the job, of which the last 1,000 stay, each at most 4,096 characters. Returns at once, from
+        the loop or a thread; what was logged is stored before the job ends, but for an outage of Redis."""
+        self._own_notes().log(line)
+
+    async def progress(self, value: Any) -> None:
+        """Keeps how far the job is, a number or anything that JSON can hold up to 10,000 bytes, and tells it to whoever
+        reads the events. Where calls come faster than Redis takes them, only the newest is kept. Raises
+        ConfigurationError for a value that can't be encoded; an outage of Redis is logged and doesn't fail the job."""
+        await self._own_notes().progress(value)
+
+    def progress_sync(self, value: Any) -> None:
+        """`progress` for a plain `def` in a thread: waits until it is stored."""
+        asyncio.run_coroutine_threadsafe(self.progress(value), self._loop()).result()
+
     async def enqueue(self, job: Any, payload: Any = None, *, queue: str | None = None, **options: Any) -> Job:
         """Stores another job, on this job's queue unless `queue` or a typed payload says otherwise; also while the
         process drains. Options and errors as `Queue.enqueue`."""
-        engine = self._queue.engine
+        own = self._place.queue
+        engine = own.engine
         if queue is None and not isinstance(job, str):
             queue = engine.registry.taking(type(job)).queue
-        target = self._queue if queue is None else engine.queue(queue)
+        target = own if queue is None else engine.queue(queue)
         return await target.enqueue_while_draining(job, payload, **options)
+
+    def enqueue_sync(self, job: Any, payload: Any = None, *, queue: str | None = None, **options: Any) -> str:
+        """`enqueue` for a plain `def` in a thread: waits until the job is stored and returns its id."""
+        stored = asyncio.run_coroutine_threadsafe(self.enqueue(job, payload, queue=queue, **options), self._loop())
+        return stored.result().id
 
     def check_claim(self) -> None:
         """Raises ClaimLost where another worker has this job by now."""
         if self.claim_lost:
             raise ClaimLost(f"the claim on job {self._claim.id} was lost")
+
+    async def flush(self) -> None:
+        """Returns when what was logged so far is stored, or could not be."""
+        if self.notes is not None:
+            await self.notes.flush()
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._place.loop
+        assert loop is not None, "the worker was not started"
+        return loop
+
+    def _own_notes(self) -> Notes:
+        if self.notes is None:
+            self.notes = Notes(self._claim, self._place)
+        return self.notes

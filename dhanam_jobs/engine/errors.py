@@ -112,6 +112,22 @@ class WorkerDead(EngineError):
     """Redis no longer knows this worker: it was declared dead, or the data is gone. It comes back under a new name."""
 
 
+class ProcessDied(EngineError):
+    """What an attempt failed with whose process ended before its handler did: a crash, `os._exit`, a kill."""
+
+
+class RemoteError(EngineError):
+    """What a handler raised in a process of its own, as a custom back-off sees it.
+
+    Attributes: `type` (the class's name), `traceback` (its text, or None).
+    """
+
+    def __init__(self, type: str, message: str, traceback: str | None) -> None:
+        super().__init__(message)
+        self.type = type
+        self.traceback = traceback
+
+
 class Discard(Exception):
     """Raised by a handler: fail this job at once, without a retry. The text becomes the job's reason."""
 

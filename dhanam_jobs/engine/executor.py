@@ -5,22 +5,21 @@ The worker gives the time limit and the cancellations; this file turns what came
 
 from __future__ import annotations
 
-import asyncio
-import enum
+import logging
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
 from . import defaults
-from .context import JobContext
-from .errors import Discard, RetryLater, Snooze
+from .context import Cause
+from .errors import ConfigurationError, Discard, ProcessDied, RemoteError, RetryLater, Snooze
 from .job import AttemptError, Claim, JobError, Outcome, Record
 from .policy import RetryPolicy
 from .registry import JobType
 
+log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode_errors = msgspec.json.Decoder(list[AttemptError]).decode
 _NULL = msgspec.Raw(b"null")
@@ -43,64 +42,28 @@ class Clock:
         return int(time.monotonic() * 1000 + self._offset_ms)
 
 
-class Cause(enum.Enum):
-    """Why the worker cancelled a running handler."""
-
-    TIMEOUT = "timeout"
-    RELEASED = "released"
-    LOST = "lost"
-
-
 class Interrupted(Exception):
     """The handler ended by a cancellation of the worker's; carries the cause."""
 
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.value)
+    def __init__(self, cause: Cause, reason: str = "") -> None:
+        super().__init__(reason or cause.value)
         self.cause = cause
+        self.reason = reason
 
 
 def kind_of(claim: Claim, kind: str) -> str:
-    """The outcome's kind as `settle.lua` takes it: with the unique key behind it where the job holds one."""
+    """The outcome's kind as `settle.lua` takes it: with the unique key behind it where the job holds one. A `-` before
+    it says that no record is kept."""
     return kind if claim.unique is None else f"{kind} {claim.unique}"
 
 
 class Executor:
     """Makes outcomes of claims for one worker."""
 
-    def __init__(self, worker_name: str, retry: RetryPolicy, clock: Clock, concurrency: int) -> None:
+    def __init__(self, worker_name: str, retry: RetryPolicy, clock: Clock) -> None:
         self.worker_name = worker_name
         self._retry = retry
         self._clock = clock
-        self._concurrency = concurrency
-        self._threads: ThreadPoolExecutor | None = None
-
-    def close(self) -> None:
-        """Lets go of the threads; one that still runs is not waited for."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def call_in_thread(self, job_type: JobType, context: JobContext, payload: Any, stop: Any) -> Any:
-        """Runs a plain `def` in a thread and waits for its end.
-
-        A thread can't be stopped: past its time limit the slot stays taken, so that no retry starts beside it.
-        `stop()` says whether the worker gives up waiting.
-        """
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="job")
-        future = asyncio.get_running_loop().run_in_executor(self._threads, job_type.handler, context, payload)
-        interrupted: asyncio.CancelledError | None = None
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError as error:
-                interrupted = error
-                if stop():
-                    break
-        if interrupted is not None:
-            if future.done() and not future.cancelled():
-                future.exception()  # retrieved: the interruption is what counts
-            raise interrupted
-        return future.result()
 
     def completed(self, claim: Claim, job_type: JobType, value: Any) -> Outcome:
         """The handler returned."""
@@ -110,17 +73,20 @@ class Executor:
             try:
                 encoded = _encode(value)
             except (TypeError, ValueError, RecursionError) as error:
-                return self._failed(claim, JobError("ResultNotEncodable", f"the result can't be encoded: {error}"))
+                return self._failed(
+                    claim, job_type, JobError("ResultNotEncodable", f"the result can't be encoded: {error}")
+                )
             if len(encoded) > defaults.MAX_RESULT_BYTES:
                 return self._failed(
                     claim,
+                    job_type,
                     JobError(
                         "ResultTooLarge",
                         f"the result has {len(encoded)} bytes; wanted at most {defaults.MAX_RESULT_BYTES}",
                     ),
                 )
             result = msgspec.Raw(encoded)
-        return Outcome(claim, kind_of(claim, "completed"), self._record(claim, "completed", result, None))
+        return self._ended(claim, job_type, "completed", self._record(claim, "completed", result, None))
 
     def parked(self, claim: Claim) -> Outcome:
         """This process doesn't know the job's name."""
@@ -130,41 +96,81 @@ class Executor:
         """The worker stops before the job has ended; it goes back to the front and costs no attempt."""
         return Outcome(claim, "released", b'{"set":{}}')
 
-    def unfit(self, claim: Claim, error: msgspec.DecodeError) -> Outcome:
+    def cancelled(self, claim: Claim, reason: str, history: list[AttemptError] | None = None) -> Outcome:
+        """Somebody cancelled the job, which had begun if there is a history line of it."""
+        body = self._record(claim, "cancelled", _NULL, JobError("Cancelled", reason), history)
+        return Outcome(claim, kind_of(claim, "cancelled"), body)
+
+    def expired(self, claim: Claim, job_type: JobType) -> Outcome:
+        """The job had to be started by a moment that has passed. It was not run."""
+        late_s = (claim.started_ms - claim.expires_ms) / 1000
+        claim.attempt -= 1
+        claim.started_ms = 0
+        return self._failed(claim, job_type, JobError("Expired", f"it had to be started {late_s:.3f} s earlier"), [])
+
+    def unfit(self, claim: Claim, job_type: JobType, error: msgspec.DecodeError) -> Outcome:
         """The payload is none of the job's type: it came from another release, or by hand. A retry would not help."""
         try:
             msgspec.json.decode(claim.payload)
         except msgspec.DecodeError:
             claim.payload = _encode(claim.payload.decode("utf-8", "replace"))  # a record is JSON throughout
-        return self._failed(claim, JobError("InvalidPayload", str(error)))
+        return self._failed(claim, job_type, JobError("InvalidPayload", str(error)))
 
-    def raised(self, claim: Claim, job_type: JobType, error: BaseException) -> Outcome:
+    def raised(self, claim: Claim, job_type: JobType, error: BaseException, payload: Any = None) -> Outcome:
         """The handler raised; the policy and the kind of error say what comes next."""
         if isinstance(error, Interrupted):
             if error.cause is Cause.RELEASED:
                 return self.released(claim)
-            error = TimeoutError(f"the attempt took longer than {job_type.timeout} s")
+            if error.cause is Cause.CANCELLED:
+                line = self._history(claim, JobError("Cancelled", error.reason))
+                return self.cancelled(claim, error.reason, line)
+            error = TimeoutError(f"the attempt took longer than {claim.timeout(job_type.timeout):g} s")
         if isinstance(error, Snooze):
             if claim.snoozes >= defaults.MAX_SNOOZES:
-                return self._failed(
-                    claim, JobError("TooManySnoozes", f"snoozed {claim.snoozes} times, at most that many are allowed")
-                )
+                too_many = f"snoozed {claim.snoozes} times, at most that many are allowed"
+                return self._failed(claim, job_type, JobError("TooManySnoozes", too_many))
             delay_ms = max(0, round(error.delay * 1000))
             return Outcome(claim, "delayed", _encode({"delay": delay_ms, "set": {"snoozes": str(claim.snoozes + 1)}}))
-        job_error = JobError(type(error).__name__, _legible(str(error)) or type(error).__name__, _traceback(error))
-        policy = job_type.retry or self._retry
+        job_error = _described(error)
+        policy = self._policy(claim, job_type)
         history = self._history(claim, job_error)
-        if isinstance(error, Discard) or claim.attempt >= policy.attempts:
-            return self._failed(claim, job_error, history)
-        delay_ms = round(error.delay * 1000) if isinstance(error, RetryLater) else policy.wait_ms(claim.attempt)
+        if isinstance(error, Discard) or policy.gives_up(claim.attempt, error):
+            return self._failed(claim, job_type, job_error, history)
+        if isinstance(error, RetryLater):
+            delay_ms = round(error.delay * 1000)
+        else:
+            delay_ms = policy.wait_ms(claim.attempt, error=error, payload=payload)
         changes = {"attempt": str(claim.attempt), "errors": _encode(history).decode()}
+        if job_error.traceback is not None:
+            changes["traceback"] = job_error.traceback[-defaults.RETRY_TRACEBACK_BYTES :]
         return Outcome(claim, "delayed", _encode({"delay": max(0, delay_ms), "set": changes}))
 
-    def _failed(self, claim: Claim, error: JobError, history: list[AttemptError] | None = None) -> Outcome:
+    def _policy(self, claim: Claim, job_type: JobType) -> RetryPolicy:
+        policy = job_type.retry or self._retry
+        own = (claim.options or {}).get("retry")
+        if own is None:
+            return policy
+        try:
+            return policy.overridden(own)
+        except (ConfigurationError, TypeError):
+            log.warning("job %s: its own retry policy %r can't be read, its row's is used", claim.id, own)
+            return policy
+
+    def _failed(
+        self, claim: Claim, job_type: JobType, error: JobError, history: list[AttemptError] | None = None
+    ) -> Outcome:
         if history is None:
             history = self._history(claim, error)
-        body = self._record(claim, "failed", _NULL, error, history)
-        return Outcome(claim, kind_of(claim, "failed"), body)
+        return self._ended(claim, job_type, "failed", self._record(claim, "failed", _NULL, error, history))
+
+    def _ended(self, claim: Claim, job_type: JobType, state: str, body: bytes) -> Outcome:
+        kind = kind_of(claim, state)
+        if job_type.retention is not None or claim.options is not None:
+            own = (claim.options or {}).get("retention")
+            keep = own.get(state) if isinstance(own, dict) else getattr(job_type.retention, state, None)
+            if keep == 0:
+                kind = "-" + kind
+        return Outcome(claim, kind, body)
 
     def _history(self, claim: Claim, error: JobError) -> list[AttemptError]:
         now = self._clock.now_ms()
@@ -231,8 +237,14 @@ def _legible(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _described(error: BaseException) -> JobError:
+    if isinstance(error, RemoteError):
+        return JobError(error.type, _legible(str(error)), error.traceback)
+    return JobError(type(error).__name__, _legible(str(error)) or type(error).__name__, _traceback(error))
+
+
 def _traceback(error: BaseException) -> str | None:
-    if isinstance(error, Discard | RetryLater) or error.__traceback__ is None:
+    if isinstance(error, Discard | RetryLater | ProcessDied) or error.__traceback__ is None:
         return None
     # The first frame is the worker's own.
     error_traceback = error.__traceback__.tb_next or error.__traceback__

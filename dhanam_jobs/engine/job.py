@@ -112,6 +112,7 @@ class Claim:
         "created_ms",
         "entry",
         "errors",
+        "expires_ms",
         "id",
         "meta",
         "name",
@@ -140,6 +141,7 @@ class Claim:
         self.meta: dict[str, Any] | None = None
         self.errors: bytes | None = None
         self.started_ms = 0
+        self.expires_ms = 0
         self.plain = len(fields) == 4
         if self.plain:
             self.id = f"{level}-{text}"
@@ -158,11 +160,23 @@ class Claim:
         self.stalls = _number(fields.get(b"stalls"), 0)
         self.snoozes = _number(fields.get(b"snoozes"), 0)
         self.created_ms = _number(fields.get(b"created"), self.created_ms)
+        self.expires_ms = _number(fields.get(b"expires"), 0)
         self.errors = fields.get(b"errors")
         if b"unique" in fields:
             self.unique = fields[b"unique"].decode("utf-8", "replace")
         self.options = _object(fields.get(b"options"))
         self.meta = _object(fields.get(b"meta"))
+
+    @property
+    def expired(self) -> bool:
+        """True where the job had to be started by a moment that has passed, and never was."""
+        started_before = self.attempt > 1 or self.stalls or self.snoozes
+        return 0 < self.expires_ms <= self.started_ms and not started_before
+
+    def timeout(self, default: float) -> float:
+        """Seconds that this attempt may take: the job's own time limit, or the one given."""
+        own = (self.options or {}).get("timeout")
+        return float(own) if isinstance(own, int | float) and own > 0 else default
 
 
 def _number(text: bytes | None, default: int) -> int:

@@ -12,8 +12,11 @@ import msgspec
 
 from . import defaults
 from .errors import ConfigurationError, InvalidPayload, UnknownJobName, UnknownQueue
+from .job import Record
 from .keys import check_priority, check_queue_name
+from .middleware import Middleware
 from .policy import Retention, RetryPolicy
+from .whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from .context import JobContext
@@ -24,6 +27,7 @@ HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 UniqueKey = Callable[[Any], "str | Unique | None"]
 JobId = Callable[[Any], str | None]
 Accept = Callable[[Any], Any]
+FailureHook = Callable[["JobContext", Record], Any]
 _JOB_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}\Z")
 
 
@@ -113,8 +117,10 @@ class JobType:
         "id",
         "is_async",
         "name",
+        "on_failure",
         "payload_type",
         "priority",
+        "process",
         "queue",
         "retention",
         "retry",
@@ -138,6 +144,8 @@ class JobType:
         unique: UniqueKey | None = None,
         id: JobId | None = None,
         accept: Accept | None = None,
+        process: bool = False,
+        on_failure: FailureHook | None = None,
     ) -> None:
         self.name = name
         self.queue = queue
@@ -154,6 +162,8 @@ class JobType:
         self.unique = unique
         self.id = id
         self.accept = accept
+        self.process = process
+        self.on_failure = on_failure
         self._own_timeout = timeout
 
     def follow(self, queue: QueueConfig) -> None:
@@ -176,6 +186,7 @@ class Registry:
         self._queues: dict[str, QueueConfig] = {}
         self._jobs: dict[tuple[str, str], JobType] = {}
         self._by_type: dict[Any, list[JobType]] = {}
+        self.middleware: list[Middleware] = []
         self.version = 0  # rises with every change, for those who keep what they looked up
 
     def queue(
@@ -225,6 +236,8 @@ class Registry:
         unique: UniqueKey | None = None,
         id: JobId | None = None,
         accept: Accept | None = None,
+        process: bool = False,
+        on_failure: FailureHook | None = None,
     ) -> Callable[[HandlerT], HandlerT]:
         """Makes a function the handler of a job.
 
@@ -233,8 +246,10 @@ class Registry:
         loop, `def` in a thread. `timeout` seconds for one attempt. `unique`, given a payload, returns the key under
         which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id. `delay`,
         `expires`, `retention` and the others as in `EnqueueOptions`; None means the queue's. `accept` turns what
-        callers give (if it isn't of the payload's type) into what is checked against it. Raises ConfigurationError for
-        a name that is taken or illegal.
+        callers give (if it isn't of the payload's type) into what is checked against it. `process` runs the
+        handler, a function of a module, in a process of its own, which is killed when it must end; it is given a
+        `ProcessContext`. `on_failure(ctx, record)`, `async` or not, is told when a job has failed for good. Raises
+        ConfigurationError for a name that is taken or illegal.
         """
         if not _JOB_NAME.match(name):
             raise ConfigurationError(f"job name {name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
@@ -251,7 +266,7 @@ class Registry:
         def add(handler: HandlerT) -> HandlerT:
             if (queue, name) in self._jobs:
                 raise ConfigurationError(f"job {name!r} has a handler on queue {queue!r} already")
-            payload_type = _payload_type(handler)
+            payload_type = payload_type_of(handler)
             row = JobType(
                 name,
                 queue,
@@ -266,7 +281,11 @@ class Registry:
                 unique=unique,
                 id=id,
                 accept=accept,
+                process=process,
+                on_failure=on_failure,
             )
+            if process:
+                whereabouts(handler)  # raises where another process could not find it
             if queue not in self._queues:
                 self.queue(queue)
             row.follow(self._queues[queue])
@@ -277,6 +296,15 @@ class Registry:
             return handler
 
         return add
+
+    def use(self, *middleware: Middleware) -> None:
+        """Puts middleware around what is enqueued and run by this registry; the first is the outermost. Workers that
+        have started don't take notice."""
+        for layer in middleware:
+            if not isinstance(layer, Middleware):
+                raise ConfigurationError(f"middleware {layer!r}: wanted an instance of Middleware")
+        self.middleware.extend(middleware)
+        self.version += 1
 
     @property
     def queues(self) -> list[QueueConfig]:
@@ -320,7 +348,8 @@ class Registry:
         return (row for (of, _), row in self._jobs.items() if of == queue)
 
 
-def _payload_type(handler: Handler) -> Any:
+def payload_type_of(handler: Handler) -> Any:
+    """The annotation of a handler's second parameter, Any without one; raises ConfigurationError."""
     parameters = list(inspect.signature(handler).parameters)
     if len(parameters) != 2:
         raise ConfigurationError(

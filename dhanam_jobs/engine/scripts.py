@@ -42,6 +42,7 @@ def assemble(name: str) -> str:
 
 
 BEAT: Final = Script("beat")
+CANCEL: Final = Script("cancel")
 CLAIM: Final = Script("claim")
 CLEAR: Final = Script("clear")
 EDIT: Final = Script("edit")
@@ -53,6 +54,9 @@ INSPECT: Final = Script("inspect")
 LEAVE: Final = Script("leave")
 LIMIT_LENGTH: Final = Script("limit_length")
 LIST: Final = Script("list")
+MESSAGE: Final = Script("message")
+NOTE: Final = Script("note")
+NOTES: Final = Script("notes")
 PAUSE: Final = Script("pause")
 PROMOTE_NOW: Final = Script("promote_now")
 PRUNE: Final = Script("prune")

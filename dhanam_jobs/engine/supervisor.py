@@ -12,6 +12,7 @@ from . import defaults
 from .engine import Engine
 from .heart import Heart
 from .queue import Queue
+from .resources import ResourceScope
 from .schedule import Schedule
 from .scheduler import Scheduler
 from .sweeper import Sweeper
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """Runs workers for `queues` (default: all that the registry has).
 
-    `resources` is handed to every handler; `concurrency` maps queue names to numbers that replace the rows' own;
-    `drain_timeout` in seconds. `alone` says that no other process can have workers on this server (it is our own, and
+    `resources` is opened once, handed to every handler and closed (see `ResourceScope`); `concurrency` maps queue names
+    to numbers that replace the rows' own; `drain_timeout` in seconds. `alone` says that no other process can have workers on this server (it is our own, and
     we hold its lock): then what is left of earlier workers is reclaimed at the start instead of after their lease.
     `schedules` are those of the application `owner`: they are declared at the start, and others of this owner are
     removed; None leaves them as they are. Schedules of the queues are fired from `start` to the drain, whoever made
@@ -54,6 +55,7 @@ class Supervisor:
         self._schedules = None if schedules is None else list(schedules)
         self._owner = owner
         self._scheduler = Scheduler(engine, self._queues, declared=self._schedules, owner=owner)
+        resources = ResourceScope(resources)
         self._sweeper = Sweeper(self._queues, interval_ms=sweep_ms, lease_ms=lease_ms)
         self.workers = [
             Worker(
@@ -63,6 +65,7 @@ class Supervisor:
                 heart=self._heart,
                 sweeper=self._sweeper,
                 lease_ms=lease_ms,
+                on_drain=self._told_to_drain,
             )
             for queue in self._queues
         ]
@@ -110,11 +113,18 @@ class Supervisor:
         """Accepts and claims nothing more, gives running jobs `timeout` seconds (default: the supervisor's), releases
         the rest to the front of their queues, and ends the workers. Never pauses a queue. A second call waits for the
         first."""
+        await asyncio.shield(self._start_draining(timeout))
+
+    def _start_draining(self, timeout: float | None) -> asyncio.Task[None]:
         if self._draining is None:
             self.engine.stop_accepting()
             seconds = self._drain_timeout if timeout is None else timeout
             self._draining = asyncio.get_running_loop().create_task(self._drain(seconds), name="drain")
-        await asyncio.shield(self._draining)
+        return self._draining
+
+    def _told_to_drain(self) -> None:
+        log.info("told to drain")
+        self._start_draining(None)
 
     async def _drain(self, timeout: float) -> None:
         for worker in self.workers:

@@ -1,7 +1,8 @@
 """A worker: claims jobs of one queue up to its free slots, runs them, and settles what ended in the same trip.
 
-One job's way: the pump's trip brings claims; a slot takes one, runs its handler and leaves an outcome; the pump's next
-trip settles all outcomes there are and brings the next claims. Nothing else talks to Redis for a job.
+One job's way: the pump's trip brings claims; a slot (`slots.py`) takes one, runs its handler and leaves an outcome; the
+pump's next trip settles all outcomes there are and brings the next claims. Nothing else talks to Redis for a job that
+tells nothing of itself. Waiting for work is the bell's part (`bell.py`), what others tell this worker the inbox's.
 
 A worker used alone brings a heart and a sweeper; a Supervisor shares one of each among its workers.
 """
@@ -10,14 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import os
 import random
 import secrets
 import socket
-import time
-from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,20 +24,24 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from . import defaults, scripts
-from .context import JobContext
+from .bell import Bell
+from .context import Workplace
 from .errors import EngineUnavailable
-from .executor import Cause, Clock, Executor, Interrupted
+from .executor import Clock, Executor
+from .failures import FailureHooks
 from .heart import Heart, Row
+from .inbox import Inbox, Mark, Message
+from .invocation import Invoker
 from .job import Claim, Outcome
 from .link import Backoff, Link, Unreachable, sleep_or
 from .queue import Queue
-from .registry import JobType, QueueConfig, check_concurrency
+from .registry import QueueConfig, check_concurrency
+from .resources import ResourceScope
+from .slots import Slots
 from .sweeper import Sweeper, _config
 
 log = logging.getLogger(__name__)
-_NEVER = float("inf")
 _SETTLE_AT_MOST = 1000
-_OVERLAP_FROM = 32  # below, a trip costs more than the overlap gains
 
 
 def new_worker_name() -> str:
@@ -46,26 +49,14 @@ def new_worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-class _Slot:
-    """Room for one running job: its task, and while one runs, the claim, its deadline and why it was cancelled."""
-
-    __slots__ = ("cause", "claim", "context", "deadline", "idle", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.idle: asyncio.Future[None] | None = None
-        self.claim: Claim | None = None
-        self.context: JobContext | None = None
-        self.deadline = _NEVER
-        self.cause: Cause | None = None
-
-
 class Worker:
     """Works one queue: `async with Worker(engine.queue("hello"), concurrency=5): …`.
 
-    `concurrency` (1 to 1000; default: the queue's row) jobs run at once. `resources` is handed to every handler as
-    `ctx.resources`. Leaving the block stops claiming, gives running jobs `drain_timeout` seconds, and
-    releases the rest.
+    `concurrency` (1 to 1000; default: the queue's row) jobs run at once. `resources` is opened before the first job,
+    handed to every handler as `ctx.resources`, and closed after the last (`ResourceScope` says what may be given).
+    Leaving the block stops claiming, gives running jobs `drain_timeout` seconds, and releases the rest.
+
+    `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming.
     """
 
     def __init__(
@@ -79,11 +70,12 @@ class Worker:
         sweeper: Sweeper | None = None,
         lease_ms: int = defaults.LEASE_MS,
         sweep_ms: int = defaults.SWEEP_MS,
+        on_drain: Callable[[], None] | None = None,
     ) -> None:
         self.queue = queue
         self.config: QueueConfig = _config(queue)
         self.concurrency = check_concurrency(self.config.concurrency if concurrency is None else concurrency)
-        self.resources = resources
+        self.paused = False
         self.name = new_worker_name()
         self.fetched = 0.0
         self._engine = queue.engine
@@ -93,38 +85,33 @@ class Worker:
         self._own_sweeper = sweeper is None
         self._sweeper = sweeper or Sweeper([queue], interval_ms=sweep_ms, lease_ms=lease_ms)
         self._clock = Clock()
-        self._executor = Executor(self.name, self.config.retry, self._clock, self.concurrency)
-        self._jobs: dict[str, JobType] = {job.name: job for job in self._engine.registry.jobs_of(queue.name)}
+        self._on_drain = on_drain
+        self._resources = resources if isinstance(resources, ResourceScope) else ResourceScope(resources)
+        self._place = Workplace(queue, None)
+        registry = self._engine.registry
+        jobs = {job.name: job for job in registry.jobs_of(queue.name)}
+        self._executor = Executor(self.name, self.config.retry, self._clock)
+        self._invoker = Invoker(registry.middleware)
+        self._calls = {name: (job, self._invoker.call_of(job)) for name, job in jobs.items()}
+        self._hooks = FailureHooks(self._place, jobs, registry.middleware)
         self._link = Link(self._engine.url, name=f"{self._engine.client_name}:{queue.name}")
-        self._bell_link = Link(self._engine.url, name=f"{self._engine.client_name}:{queue.name}:bell")
+        self._bell = Bell(queue, self._wants_work, self._heard)
+        self._inbox = Inbox(queue, self._told, self._missed)
         self._call = 0
         self._held: dict[tuple[str, bytes], Claim] = {}
-        self._ready: deque[Claim] = deque()
         self._outcomes: list[Outcome] = []
-        self._unsettled = 0
-        self._slots: list[_Slot] = []
-        self._idle: list[_Slot] = []
-        self._woken = False
-        self._travelling = False
-        self._burst = self.concurrency // 2 if self.concurrency >= _OVERLAP_FROM else self.concurrency
         self._wake = asyncio.Event()
+        self._slots = Slots(
+            self._place, self._executor, self._clock, self._calls, self._outcomes, self._wake, self._heard
+        )
         self._look = True
         self._claiming = True
         self._closing = False
-        self._releasing = False
-        self._ended = False
         self._dead = False
-        self._haunted = 0
         self._debt = 0.0
         self._pumping: asyncio.Task[None] | None = None
-        self._ringing: asyncio.Task[None] | None = None
-        self._due: asyncio.TimerHandle | None = None
-        self._deadline_timer: asyncio.TimerHandle | None = None
-        self._deadline_at = _NEVER
-        self._clean_context = contextvars.copy_context()
         self._empty = asyncio.Event()
         self._over = asyncio.Event()
-        self._free = asyncio.Event()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -142,27 +129,47 @@ class Worker:
         if self._pumping is not None:
             return
         loop = asyncio.get_running_loop()
+        self._place.loop = loop
         await self._announce()
-        await self._register()
-        names = list(self._jobs)
-        if names:
-            await self._engine.run(scripts.UNPARK, self.queue.root, defaults.PROMOTE_BATCH, *names)
-        self._clean_context = contextvars.copy_context()
-        for _ in range(self.concurrency):
-            slot = _Slot()
-            self._slots.append(slot)
-            self._start_slot(slot)
+        self._place.resources = await self._resources.open()
+        try:
+            await self._register()
+            if self._calls:
+                await self._engine.run(scripts.UNPARK, self.queue.root, defaults.PROMOTE_BATCH, *self._calls)
+        except BaseException:
+            await self._inbox.stop()
+            await self._resources.close()
+            raise
+        self._slots.start(self.concurrency)
         if self._own_heart:
             self._heart.start()
         if self._own_sweeper:
             self._sweeper.start()
-        self._ringing = loop.create_task(self._answer_bell(), name=f"bell {self.queue.name}")
+        self._bell.start()
         self._pumping = loop.create_task(self._pump(), name=f"pump {self.queue.name}")
 
     def stop_claiming(self) -> None:
         """Takes no more jobs; what runs goes on."""
         self._claiming = False
         self._wake.set()
+
+    def pause(self) -> None:
+        """This worker alone takes no more jobs until `resume`; what runs goes on."""
+        self.paused = True
+        self._wake.set()
+
+    def resume(self) -> None:
+        """Ends a `pause`."""
+        self.paused = False
+        self._heard()
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """From now on so many jobs (1 to 1000) run at once; what runs beyond that ends by itself. Raises
+        ConfigurationError."""
+        self.concurrency = check_concurrency(concurrency)
+        if self._pumping is not None:
+            self._slots.resize(concurrency)
+        self._heard()
 
     async def stop(self, timeout: float | None = None) -> None:
         """Stops claiming, waits `timeout` seconds (default: the worker's drain_timeout) for running jobs, releases the
@@ -180,18 +187,18 @@ class Worker:
         await self._end()
 
     async def _end(self) -> None:
-        self._ended = True
-        tasks = [task for task in (self._pumping, self._ringing, *(s.task for s in self._slots)) if task]
+        self._slots.ended = True
+        tasks = [task for task in (self._pumping, *self._slots.tasks) if task is not None]
         for task in tasks:
             task.cancel()
-        if tasks:
-            _, stubborn = await asyncio.wait(tasks, timeout=defaults.CALL_TIMEOUT)
-            if stubborn:
-                log.warning("queue %s: %d handlers go on after a cancellation", self.queue.name, len(stubborn))
-        self._pumping = self._ringing = None
-        for timer in (self._due, self._deadline_timer):
-            if timer is not None:
-                timer.cancel()
+        _, stubborn = await asyncio.wait(tasks, timeout=defaults.CALL_TIMEOUT)
+        if stubborn:
+            log.warning("queue %s: %d handlers go on after a cancellation", self.queue.name, len(stubborn))
+        self._pumping = None
+        self._slots.close()
+        await self._bell.stop()
+        await self._inbox.stop()
+        await self._hooks.close(defaults.CALL_TIMEOUT)
         self._heart.remove(self.queue.root, self.name)
         if self._own_sweeper:
             await self._sweeper.stop()
@@ -201,9 +208,9 @@ class Worker:
             await self._engine.run(scripts.LEAVE, self.queue.root, self.name)
         except (EngineUnavailable, ResponseError) as error:
             log.warning("queue %s: worker %s could not leave: %s", self.queue.name, self.name, error)
-        self._executor.close()
+        await self._invoker.close()
         await self._link.close()
-        await self._bell_link.close()
+        await self._resources.close()
 
     def hurry(self) -> None:
         """Ends a `stop` that is waiting for running jobs: they are released now."""
@@ -211,12 +218,7 @@ class Worker:
         self._over.set()
 
     def _release_running(self) -> None:
-        self._releasing = True
-        while self._ready:
-            self._outcomes.append(self._executor.released(self._ready.popleft()))
-        for slot in self._slots:
-            self._interrupt(slot, Cause.RELEASED)
-        self._wake.set()
+        self._slots.release()
 
     def _in_claim_order(self) -> None:
         # Handlers end in any order, and what is released keeps the order of the queue.
@@ -226,7 +228,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Jobs that run here now."""
-        return sum(slot.claim is not None for slot in self._slots)
+        return self._slots.running
 
     # -- lease ----------------------------------------------------------------------------------------------------
 
@@ -254,14 +256,15 @@ class Worker:
                 continue
             if taken:
                 break
-        self._executor.worker_name = self.name
+        self._executor.worker_name = self._place.worker_name = self.name
+        self._inbox.start(self.name)
         self._call = 0
         self._dead = False
         self._heart.add(Row(self.queue.root, self.name, self._doing, self._declared_dead))
 
     def _doing(self) -> dict[str, Any]:
         # Read by the heart's thread, while the loop goes on.
-        return {"running": [claim.id for slot in self._slots if (claim := slot.claim) is not None]}
+        return {**self._slots.doing(), "concurrency": self.concurrency, "paused": self.paused}
 
     def _declared_dead(self, name: str) -> None:
         if name == self.name:
@@ -274,13 +277,8 @@ class Worker:
         log.error("queue %s: worker %s was declared dead, %d claims are lost", self.queue.name, self.name, lost)
         self._heart.remove(self.queue.root, self.name)
         self._outcomes.clear()
-        self._ready.clear()
         self._held.clear()
-        for slot in self._slots:
-            if slot.context is not None and not slot.context.claim_lost:
-                slot.context.claim_lost = True
-                self._haunted += 1
-            self._interrupt(slot, Cause.LOST)
+        self._slots.lose()
         await self._register()
         with contextlib.suppress(EngineUnavailable):
             await self._announce()  # the registry may be gone with the rest
@@ -291,18 +289,18 @@ class Worker:
     async def _pump(self) -> None:
         backoff = Backoff()
         while True:
-            self._travelling = False
+            self._slots.travelling = False
             if self._dead:
                 await self._come_back()
-            if self._releasing:
+            if self._slots.releasing:
                 self._in_claim_order()
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
-            free = self.concurrency - self._occupied() if self._claiming else 0
+            free = self.concurrency - self._occupied() if self._claiming and not self.paused else 0
             want = free if outcomes or self._look else 0
             if free > 0 and want == 0:
-                self._free.set()
+                self._bell.free.set()
             else:
-                self._free.clear()
+                self._bell.free.clear()
             if not outcomes and want <= 0:
                 if self._closing and not self._held:
                     self._empty.set()
@@ -315,7 +313,7 @@ class Worker:
             del self._outcomes[: len(outcomes)]
             self._look = False
             self._call += 1
-            self._travelling = True
+            self._slots.travelling = True
             try:
                 await self._trip(outcomes, want)
                 backoff.reset()
@@ -336,7 +334,7 @@ class Worker:
     def _occupied(self) -> int:
         # A claim whose outcome waits to be settled no longer holds its slot; a handler that goes on after its claim was
         # lost still does.
-        return len(self._held) - len(self._outcomes) + self._haunted
+        return len(self._held) - len(self._outcomes) + self._slots.haunted
 
     async def _trip(self, outcomes: list[Outcome], want: int) -> None:
         fair = int(self._debt)
@@ -347,6 +345,7 @@ class Worker:
                 *head,
                 "" if retention.completed is None else retention.completed,
                 "" if retention.failed is None else retention.failed,
+                "" if retention.cancelled is None else retention.cancelled,
             ]
             for outcome in outcomes:
                 claim = outcome.claim
@@ -374,7 +373,7 @@ class Worker:
         if taken >= want > 0:
             self._look = True
         if reply[3]:
-            self._watch(int(float(reply[3])))
+            self._bell.watch((int(float(reply[3])) - self._clock.now_ms()) / 1000)
 
     def _settled(self, outcomes: list[Outcome], verdicts: bytes) -> None:
         for outcome, verdict in zip(outcomes, verdicts, strict=True):
@@ -382,10 +381,13 @@ class Worker:
             self._held.pop((claim.place, claim.entry), None)
             if verdict != 0x31:
                 log.warning("job %s: the claim was lost, its outcome does not count", claim.id)
+            elif self._hooks and outcome.kind.startswith(("failed", "-failed")):
+                self._hooks.tell(claim, outcome.body)
 
     def _take(self, reply: list[Any], start: int) -> int:
         """Hands the claims of a reply to the slots; returns how many there were."""
         taken = 0
+        ready, early = self._slots.ready, self._slots.early
         for place, entries in zip(reply[start::2], reply[start + 1 :: 2], strict=True):
             where = place.decode()
             level = int(where[-1])
@@ -394,10 +396,13 @@ class Worker:
                     continue
                 claim = Claim(where, level, entry, fields)
                 self._held[where, entry] = claim
-                self._ready.append(claim)
                 taken += 1
-        if self._ready:
-            self._pass_on()
+                if early and (reason := early.pop((where, entry.decode()), None)) is not None:
+                    self._outcomes.append(self._executor.cancelled(claim, reason[0]))
+                else:
+                    ready.append(claim)
+        if ready:
+            self._slots.pass_on()
         return taken
 
     async def _recover(self, outcomes: list[Outcome], call: int) -> None:
@@ -427,167 +432,24 @@ class Worker:
             self._look = True
             return
 
-    # -- waiting for work -----------------------------------------------------------------------------------------
+    # -- being told -----------------------------------------------------------------------------------------------
 
-    async def _answer_bell(self) -> None:
-        backoff = Backoff()
-        key = f"{self.queue.root}:bell"
-        while True:
-            # Only a worker with a free slot answers: a token that it can't use would be missed by one that can.
-            await self._free.wait()
-            try:
-                rung = await self._bell_link.call(
-                    "BZPOPMIN",
-                    key,
-                    str(defaults.BELL_WAIT),
-                    timeout=defaults.BELL_WAIT + defaults.CALL_TIMEOUT,
-                )
-                if rung is not None and not (self._claiming and self._occupied() < self.concurrency):
-                    await self._bell_link.run(scripts.RING, self.queue.root, self._engine.time_override)
-                    continue
-                backoff.reset()
-            except Exception as error:
-                log.warning("queue %s: the bell can't be heard: %s", self.queue.name, error)
-                await asyncio.sleep(backoff.next(random.random()))
-            # Rung or not: after a while of silence one look heals whatever ring was lost.
-            self._look = True
-            self._wake.set()
+    def _wants_work(self) -> bool:
+        return self._claiming and not self.paused and self._occupied() < self.concurrency
 
-    def _watch(self, due_ms: int) -> None:
-        """Wakes this worker when the next delayed job is due."""
-        if self._due is not None:
-            self._due.cancel()
-        wait = max(0.0, (due_ms - self._clock.now_ms()) / 1000)
-        self._due = asyncio.get_running_loop().call_later(min(wait, 3600.0), self._is_due)
-
-    def _is_due(self) -> None:
-        self._due = None
+    def _heard(self) -> None:
         self._look = True
         self._wake.set()
 
-    # -- slots ----------------------------------------------------------------------------------------------------
+    def _told(self, message: Message) -> None:
+        if message.cancel is not None:
+            self._slots.cancel(message.place, message.entry, message.reason)
+        if message.pause is not None:
+            (self.pause if message.pause else self.resume)()
+        if message.concurrency is not None:
+            self.set_concurrency(message.concurrency)
+        if message.drain:
+            (self._on_drain or self.stop_claiming)()
 
-    def _start_slot(self, slot: _Slot) -> None:
-        slot.task = asyncio.get_running_loop().create_task(
-            self._work(slot), name=f"slot {self.queue.name}", context=self._clean_context.copy()
-        )
-
-    def _pass_on(self) -> None:
-        """Wakes one idle slot, unless one is on its way; it wakes the next before it runs its job, as long as jobs
-        are left. So jobs that never wait are all run by one slot, and jobs that do wait each get theirs."""
-        if self._woken:
-            return
-        while self._idle:
-            slot = self._idle.pop()
-            if slot.idle is not None and not slot.idle.done():
-                slot.idle.set_result(None)
-                self._woken = True
-                return
-
-    async def _work(self, slot: _Slot) -> None:
-        loop = asyncio.get_running_loop()
-        ready = self._ready
-        while True:
-            if not ready:
-                slot.idle = loop.create_future()
-                self._idle.append(slot)
-                await slot.idle
-                self._woken = False
-                continue
-            if len(self._outcomes) >= self._burst and not self._travelling:
-                # Half of the jobs of a trip have ended without waiting for anything: the pump settles them while the
-                # other half runs, so that Redis and this process work at the same time.
-                await asyncio.sleep(0)
-                continue
-            claim = ready.popleft()
-            if ready:
-                self._pass_on()
-            outcome = await self._run(slot, claim)
-            if outcome is not None:
-                self._outcomes.append(outcome)
-                self._wake.set()
-            if contextvars.copy_context() != self._clean_context:
-                # The handler set context variables; the next job must not see them.
-                self._start_slot(slot)
-                return
-
-    async def _run(self, slot: _Slot, claim: Claim) -> Outcome | None:
-        if self._releasing:
-            return self._executor.released(claim)
-        job_type = self._jobs.get(claim.name)
-        if job_type is None:
-            log.warning("job %s: no handler for %r here, parked", claim.id, claim.name)
-            return self._executor.parked(claim)
-        claim.started_ms = self._clock.now_ms()
-        context = JobContext(claim, self.queue, self.resources)
-        slot.claim, slot.context, slot.cause = claim, context, None
-        self._set_deadline(slot, job_type.timeout)
-        try:
-            try:
-                payload = job_type.decode(claim.payload)
-            except msgspec.DecodeError as error:
-                return self._executor.unfit(claim, error)
-            if job_type.is_async:
-                value = await job_type.handler(context, payload)
-            else:
-                value = await self._executor.call_in_thread(
-                    job_type, context, payload, lambda: slot.cause is Cause.RELEASED
-                )
-            outcome = self._executor.completed(claim, job_type, value)
-        except asyncio.CancelledError as error:
-            cause = slot.cause
-            if cause is None:
-                if self._ended:
-                    raise
-                if slot.task is not None:
-                    while slot.task.cancelling():
-                        slot.task.uncancel()
-                outcome = self._executor.raised(claim, job_type, error)  # the handler cancelled itself
-            else:
-                outcome = self._executor.raised(claim, job_type, Interrupted(cause))
-        except Exception as error:
-            try:
-                outcome = self._executor.raised(claim, job_type, error)
-            except Exception as defect:  # an error whose own text fails, a delay that is no number
-                outcome = self._executor.raised(claim, job_type, defect)
-        finally:
-            if slot.cause is not None and slot.task is not None:
-                slot.task.uncancel()
-            lost = context.claim_lost
-            if lost:
-                self._haunted -= 1
-                self._look = True
-                self._wake.set()
-            slot.claim = slot.context = None
-            slot.deadline = _NEVER
-        return None if lost else outcome
-
-    def _interrupt(self, slot: _Slot, cause: Cause) -> None:
-        if slot.claim is not None and slot.task is not None and slot.cause is None:
-            slot.cause = cause
-            slot.task.cancel()
-
-    # -- deadlines: one table, one timer --------------------------------------------------------------------------
-
-    def _set_deadline(self, slot: _Slot, timeout: float) -> None:
-        slot.deadline = deadline = time.monotonic() + timeout
-        if deadline < self._deadline_at:
-            if self._deadline_timer is not None:
-                self._deadline_timer.cancel()
-            self._deadline_at = deadline
-            self._deadline_timer = asyncio.get_running_loop().call_later(timeout, self._check_deadlines)
-
-    def _check_deadlines(self) -> None:
-        now = time.monotonic()
-        following = _NEVER
-        for slot in self._slots:
-            if slot.deadline <= now:
-                slot.deadline = _NEVER
-                self._interrupt(slot, Cause.TIMEOUT)
-            elif slot.deadline < following:
-                following = slot.deadline
-        self._deadline_at = following
-        self._deadline_timer = None
-        if following < _NEVER:
-            wait = max(0.001, following - now)
-            self._deadline_timer = asyncio.get_running_loop().call_later(wait, self._check_deadlines)
+    def _missed(self, marks: dict[str, Mark]) -> None:
+        self._slots.cancel_by_id({job_id: mark.reason for job_id, mark in marks.items()})

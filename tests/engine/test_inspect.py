@@ -53,7 +53,7 @@ async def spoilt(engine: Engine, damage: Keys) -> Spoilt:
         record = f'{{"id":"{ids}","state":"{state}"}}' if state != "parked" else '{"set":{}}'
         entry = reply[5][0][0]
         await queue.engine.run(
-            scripts.SETTLE, ROOT, "ana", calls["number"], 0, 0, 9, 9, reply[4], entry, ids, state, record
+            scripts.SETTLE, ROOT, "ana", calls["number"], 0, 0, 9, 9, 9, reply[4], entry, ids, state, record
         )
         return ids
 

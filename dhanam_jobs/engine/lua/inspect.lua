@@ -75,6 +75,7 @@ local function is_held(key, id)
 end
 
 if what == 'key' then
+  if redis.call('EXISTS', root .. cursor) == 0 then return {''} end -- gone since it was found
   local kind, rest = string.match(cursor, '^(%a+):?(.*)$')
   if kind == 'job' then
     local where = redis.call('HGET', root .. 'index', rest) or ''

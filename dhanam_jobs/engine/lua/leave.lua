@@ -22,5 +22,5 @@ if watch and string.match(watch, '^%S+') == ARGV[2] then
   redis.call('HDEL', root .. 'meta', 'watch')
   ring()
 end
-redis.call('DEL', root .. 'worker:' .. ARGV[2])
+redis.call('DEL', root .. 'worker:' .. ARGV[2], root .. 'inbox:' .. ARGV[2])
 return held

@@ -1,20 +1,22 @@
--- settle: active → completed | failed | delayed | waiting (front) | parked; then waiting → active
+-- settle: active → completed | failed | cancelled | delayed | waiting (front) | parked; then waiting → active
 -- Ends a batch of claims, each fenced by its entry id, and claims the next jobs in the same trip.
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 worker  3 call number  4 want (0: claim nothing)  5 fair
---       6 completed and 7 failed records to keep ('' all)
+--       6 completed, 7 failed and 8 cancelled records to keep ('' all)
 --       then five for each claim: place, entry, job id, kind, body
---         kind       completed | failed | delayed | released | parked, and behind a blank the unique key, if any
---         body       completed, failed: the record, JSON text
+--         kind       completed | failed | cancelled, and behind a blank the unique key, if any; a '-' before it says
+--                    that no record is kept; or delayed | released | parked
+--         body       completed, failed, cancelled: the record, JSON text
 --                    delayed: JSON {delay (ms), set}; released, parked: JSON {set}; set holds the entry fields to change
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, next due ms or '' or 'paused', place,
 -- entries, …}. One verdict for each claim: 1 it counted, 0 the claim was lost and nothing was changed for it.
+-- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.
--- include: root calls places events moves endings claiming
+-- include: root calls places events moves endings records claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local worker, want = ARGV[2], tonumber(ARGV[4])
-local keep_completed, keep_failed = ARGV[6], ARGV[7]
+local keep = {completed = ARGV[6], failed = ARGV[7], cancelled = ARGV[8]}
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
 local places = meta[1] or ''
 redis.call('XLEN', root .. 'events')
@@ -28,8 +30,9 @@ redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
 redis.call('HLEN', root .. 'runs')
+local cancelling = redis.call('HLEN', root .. 'cancelling') > 0
 local moving, acknowledging, bodies = any_due(), {}, {}
-for i = 8, #ARGV, 5 do
+for i = 9, #ARGV, 5 do
   local place, kind = ARGV[i], ARGV[i + 3]
   local entries = acknowledging[place]
   if entries then
@@ -47,7 +50,8 @@ check_places(places, moving)
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 
 local verdicts, news = {}, {}
-local ended = {completed = {{}, {}}, failed = {{}, {}}}
+local ended = {completed = {{}, {}}, failed = {{}, {}}, cancelled = {{}, {}}}
+local unkept = {}
 local keys = {}
 local moved = {delayed = {}, waiting = {}, parked = {}}
 
@@ -56,7 +60,15 @@ local function move(place, entry, kind, body, found)
   local level = string.sub(place, -1)
   local id, fields, map = changed_fields(place, entry, found and found[2] or {}, change.set or {})
   if not map.name then return end
-  if kind == 'delayed' then
+  local mark = cancelling and redis.call('HGET', root .. 'cancelling', id)
+  if mark then
+    local reason = cjson.decode(mark).reason
+    local attempt = change.set and change.set.attempt or (tonumber(map.attempt) or 0) + 1
+    local ids, records = unpack(ended.cancelled)
+    ids[#ids + 1] = id
+    records[#records + 1] = record_of(id, level, map, 'cancelled', attempt, 'Cancelled', reason)
+    if map.unique then keys[#keys + 1] = {map.unique, id} end
+  elseif kind == 'delayed' then
     put_delayed(id, level, fields, now + change.delay)
     moved.delayed[#moved.delayed + 1] = id
   elseif kind == 'released' then
@@ -87,7 +99,7 @@ for place, entries in pairs(acknowledging) do
 end
 local any_lost = next(lost) ~= nil
 
-for i = 8, #ARGV, 5 do
+for i = 9, #ARGV, 5 do
   local place, kind = ARGV[i], ARGV[i + 3]
   if any_lost and lost[place .. ' ' .. ARGV[i + 1]] then
     verdicts[#verdicts + 1] = '0'
@@ -98,6 +110,11 @@ for i = 8, #ARGV, 5 do
     if not list and string.find(kind, ' ', 1, true) then
       kind, key = string.match(kind, '^(%S+) (.*)$')
       list = ended[kind]
+    end
+    if not list and string.sub(kind, 1, 1) == '-' then
+      kind = string.sub(kind, 2)
+      list = unkept[kind] or {{}, {}}
+      unkept[kind] = list
     end
     if list then
       local ids, records = list[1], list[2]
@@ -112,16 +129,25 @@ end
 verdicts = table.concat(verdicts)
 redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', verdicts)
 
-finish('completed', ended.completed[1], ended.completed[2], keep_completed)
-finish('failed', ended.failed[1], ended.failed[2], keep_failed)
 local function add(state, ids)
   if #ids > 0 then
     news[#news + 1] = state
     news[#news + 1] = table.concat(ids, ' ')
   end
 end
-add('completed', ended.completed[1])
-add('failed', ended.failed[1])
+for _, state in ipairs({'completed', 'failed', 'cancelled'}) do
+  local ids, records = ended[state][1], ended[state][2]
+  if #ids > 0 then
+    if cancelling then redis.call('HDEL', root .. 'cancelling', unpack(ids)) end
+    finish(state, ids, records, keep[state])
+    add(state, ids)
+  end
+end
+for state, list in pairs(unkept) do
+  if cancelling then redis.call('HDEL', root .. 'cancelling', unpack(list[1])) end
+  finish_unkept(state, list[1], list[2])
+  add(state, list[1])
+end
 add('delayed', moved.delayed)
 add('waiting', moved.waiting)
 add('parked', moved.parked)

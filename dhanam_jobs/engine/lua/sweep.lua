@@ -1,15 +1,15 @@
--- sweep: active → waiting (front) | failed, for the claims of dead workers; delayed → waiting for what is due
+-- sweep: active → waiting (front) | failed | cancelled, for the claims of dead workers; delayed → waiting for what is due
 -- One bounded step. Workers whose beat is older than the lease lose their row; consumers without a row lose their
 -- claims, oldest first, and are deleted once they hold none. A worker always has a row before it first claims.
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 interval (ms)  3 lease (ms)  4 claims to reclaim at most  5 max stalls  6 failed records to keep
---       7 '1' to go on with a sweep begun just before  8 '1' where all workers but those named from 9 on are known to be
---       dead (the server is our own)  9… names
+--       7 '1' to go on with a sweep begun just before  8 '1' where all workers but those named from 10 on are known to be
+--       dead (the server is our own)  9 cancelled records to keep ('' all)  10… names
 -- Returns {parked} where another process swept within the interval; else {parked, reclaimed, failed, promoted, dead,
 -- more, grace}: numbers of jobs, and of workers declared dead; more is 1 where a step is left; grace is 1 while the
 -- living are given a lease to beat after an outage.
--- include: root places events moves endings
+-- include: root places events moves endings records
 local interval, lease, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_stalls, keep_failed = tonumber(ARGV[5]), ARGV[6]
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'swept_ms', 'grace_until_ms')
@@ -23,6 +23,8 @@ redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
 redis.call('HLEN', root .. 'runs')
+redis.call('ZCARD', root .. 'cancelled')
+local cancelling = redis.call('HLEN', root .. 'cancelling') > 0
 local parked = redis.call('ZCARD', root .. 'parked')
 redis.call('ZCARD', root .. 'blocked')
 redis.call('ZCARD', root .. 'bell')
@@ -48,7 +50,7 @@ redis.call('ZREMRANGEBYSCORE', root .. 'waited', '-inf', now)
 local dead = 0
 local living = {}
 if sure then
-  for i = 9, #ARGV do living[ARGV[i]] = true end
+  for i = 10, #ARGV do living[ARGV[i]] = true end
 end
 if graced == 0 then
   local candidates
@@ -60,7 +62,7 @@ if graced == 0 then
   for _, worker in ipairs(candidates) do
     if not living[worker] then
       redis.call('ZREM', root .. 'workers', worker)
-      redis.call('DEL', root .. 'worker:' .. worker)
+      redis.call('DEL', root .. 'worker:' .. worker, root .. 'inbox:' .. worker)
       tell(1, 'dead', worker)
       dead = dead + 1
     end
@@ -68,35 +70,7 @@ if graced == 0 then
 end
 
 local reclaimed, failed, records, freed = {}, {}, {}, {}
-
-local function text(value)
-  return cjson.encode(value)
-end
-
--- A JSON text as it is; anything else (an entry written by hand) as a JSON string.
-local function json(value)
-  if pcall(cjson.decode, value) then return value end
-  return text(value)
-end
-
--- The record of a job that lost its worker too often; payload, meta and errors are JSON texts and stay as they are.
-local function record(id, level, map, stalls)
-  local attempt = tonumber(map.attempt or 0) + 1
-  local reason = 'lost its worker ' .. stalls .. ' times, at most ' .. max_stalls .. ' are allowed'
-  local parts = {'{"id":', text(id), ',"name":', text(map.name or '?'), ',"state":"failed","priority":', level,
-    ',"attempt":', attempt, ',"created_ms":', map.created, ',"started_ms":0,"finished_ms":', string.format('%d', now),
-    ',"payload":', json(map.payload or 'null'), ',"stalls":', stalls,
-    ',"error":{"type":"Stalled","message":', text(reason), '}'}
-  for _, name in ipairs({'errors', 'meta', 'options'}) do
-    if map[name] then
-      parts[#parts + 1] = ',"' .. name .. '":'
-      parts[#parts + 1] = map[name]
-    end
-  end
-  if map.unique then parts[#parts + 1] = ',"unique":' .. text(map.unique) end
-  parts[#parts + 1] = '}'
-  return table.concat(parts)
-end
+local cancelled, cancelled_records = {}, {}
 
 local function reclaim(place, entry)
   local found = redis.call('XRANGE', root .. place, entry, entry)[1]
@@ -109,9 +83,18 @@ local function reclaim(place, entry)
   end
   local id, fields, map = changed_fields(place, entry, found[2], {stalls = tostring(stalls)})
   local level = string.sub(place, -1)
-  if stalls > max_stalls then
+  local mark = cancelling and redis.call('HGET', root .. 'cancelling', id)
+  local attempt = (tonumber(map.attempt) or 0) + 1
+  if mark then
+    redis.call('HDEL', root .. 'cancelling', id)
+    local reason = cjson.decode(mark).reason
+    cancelled[#cancelled + 1] = id
+    cancelled_records[#cancelled] = record_of(id, level, map, 'cancelled', attempt, 'Cancelled', reason)
+    if map.unique then freed[#freed + 1] = {map.unique, id} end
+  elseif stalls > max_stalls then
     failed[#failed + 1] = id
-    records[#records + 1] = record(id, level, map, stalls)
+    records[#records + 1] = record_of(id, level, map, 'failed', attempt, 'Stalled',
+      'lost its worker ' .. stalls .. ' times, at most ' .. max_stalls .. ' are allowed')
     if map.unique then freed[#freed + 1] = {map.unique, id} end
   else
     places = put_waiting('front:' .. level, id, fields, places)
@@ -145,12 +128,14 @@ if graced == 0 then
   end
 end
 finish('failed', failed, records, keep_failed)
+finish('cancelled', cancelled, cancelled_records, ARGV[9] or '')
 if #reclaimed > 0 then
   tell(#reclaimed, 'waiting', table.concat(reclaimed, ' '), 'stalled', table.concat(reclaimed, ' '))
 end
 if #failed > 0 then
   tell(#failed, 'failed', table.concat(failed, ' '), 'stalled', table.concat(failed, ' '))
 end
+if #cancelled > 0 then tell(#cancelled, 'cancelled', table.concat(cancelled, ' ')) end
 for _, pair in ipairs(freed) do places = free_unique(pair[1], pair[2], places) end
 if #reclaimed > 0 then ring() end
 return {parked, #reclaimed, #failed, promoted, dead, more, graced}

@@ -64,7 +64,7 @@ class Ground:
     async def settle(self, *outcomes: tuple[Any, ...], want: int = 0, worker: str = "ana", keep: Any = "") -> Any:
         """Settles (place, entry, id, kind, body) each; the script's reply. `keep`: records kept, of both kinds."""
         flat = [part for outcome in outcomes for part in outcome]
-        return await self.run(scripts.SETTLE, worker, self.call(), want, 0, keep, keep, *flat)
+        return await self.run(scripts.SETTLE, worker, self.call(), want, 0, keep, keep, keep, *flat)
 
     async def sweep(self, *, lease: int = 10_000, budget: int = 200, stalls: int = 3, again: bool = True) -> Any:
         """One step of the sweep; `again` goes past the throttle and its grace."""

@@ -23,7 +23,7 @@ async def test_a_call_with_an_older_number_claims_nothing(ground: Ground) -> Non
     first = await ground.enqueue()
     (claim,) = await ground.claim()
     await ground.enqueue()
-    await ground.run(scripts.SETTLE, "ana", 50, 0, 0, "", "", *outcome(claim))
+    await ground.run(scripts.SETTLE, "ana", 50, 0, 0, "", "", "", *outcome(claim))
     for number in (50, 7):
         assert await ground.run(scripts.CLAIM, "ana", number, 5, 0) == [b"stale", ground.now, b"1"]
     assert await ground.find(first) == "ended"

@@ -44,7 +44,7 @@ async def test_verdicts_come_with_the_number_of_their_call_however_often_it_is_a
     await ground.register()
     await ground.enqueue()
     (claim,) = await ground.claim()
-    await ground.run(scripts.SETTLE, "ana", 70, 0, 0, "", "", *outcome(claim))
+    await ground.run(scripts.SETTLE, "ana", 70, 0, 0, "", "", "", *outcome(claim))
     for number in (71, 72):
         assert await ground.run(scripts.RECOVER, "ana", number) == [b"ok", ground.now, b"1", 70]
 

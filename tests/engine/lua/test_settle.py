@@ -27,9 +27,9 @@ async def test_an_older_call_settles_nothing_and_returns_the_last_verdicts(groun
     for _ in range(2):
         await ground.enqueue()
     first, second = await ground.claim()
-    flat = [0, 0, "", "", *outcome(first), "waiting:5", "1-1", "5-1-1", "completed", "{}"]
+    flat = [0, 0, "", "", "", *outcome(first), "waiting:5", "1-1", "5-1-1", "completed", "{}"]
     assert (await ground.run(scripts.SETTLE, "ana", 90, *flat))[2] == b"10"
-    flat = [0, 0, "", "", *outcome(second)]
+    flat = [0, 0, "", "", "", *outcome(second)]
     for number in (90, 3):
         assert await ground.run(scripts.SETTLE, "ana", number, *flat) == [b"stale", ground.now, b"10"]
     assert await ground.find(id_of(second)) == "active"

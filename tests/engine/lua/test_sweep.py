@@ -95,7 +95,7 @@ async def test_on_a_server_of_our_own_all_but_the_named_are_dead_at_once(ground:
     await ground.claim(1)
     kept = await ground.enqueue()
     await ground.claim(1, worker="ben")
-    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "ben") == [0, 1, 0, 0, 1, 0, 0]
+    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "", "ben") == [0, 1, 0, 0, 1, 0, 0]
     assert [await ground.find(one) for one in (lost, kept)] == ["waiting", "active"]
     await ground.run_dry()
 
