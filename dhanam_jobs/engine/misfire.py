@@ -78,10 +78,11 @@ def _fires(cron: Cron, first_ms: int | None, until_ms: int) -> tuple[deque[int],
 def _newest(cron: Cron, first_ms: int, until_ms: int, count: int) -> deque[int]:
     """The newest `count` fires from `first_ms`, itself a fire, up to `until_ms`.
 
-    A cron can't be asked for its previous fire. The stretch that is searched is doubled until it holds enough: a week
-    of seconds costs no more than a few hundred steps.
+    A cron can't be asked for its previous fire. The stretch that is searched begins with the first gap between two
+    fires and is doubled until it holds enough: a week of seconds costs no more than a few hundred steps.
     """
-    stretch_ms = 1000
+    second_ms = cron.next_after_ms(first_ms)
+    stretch_ms = count * ((second_ms or until_ms + 1) - first_ms)
     while True:
         start_ms = max(first_ms, until_ms - stretch_ms + 1)
         fires: deque[int] = deque(maxlen=count)

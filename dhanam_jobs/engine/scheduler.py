@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 log = logging.getLogger(__name__)
+# A fire takes some tenths of a millisecond to compute.
+_COMPUTED_AT_ONCE = 8
 
 
 class Due(NamedTuple):
@@ -128,8 +130,6 @@ class Scheduler:
                 look = await self.look(queue, passed_over)
                 if look.due:
                     await self.tick(queue, look.due)
-                    # What is due can take long to compute; the jobs that run in this loop have their turn.
-                    await asyncio.sleep(0)
                 passed_over += look.unread
                 if not look.full:
                     break
@@ -146,7 +146,10 @@ class Scheduler:
         rows = dict(zip((name.decode() for name in reply[2::2]), reply[3::2], strict=True))
         due = []
         at_home = await self._at_home(queue, list(rows))
-        for name in at_home:
+        for position, name in enumerate(at_home, 1):
+            if position % _COMPUTED_AT_ONCE == 0:
+                # The jobs that run in this loop have their turn.
+                await asyncio.sleep(0)
             one = _due(name, rows[name], now_ms)
             if one is not None:
                 due.append(one)

@@ -157,6 +157,20 @@ async def test_it_says_when_to_look_again(engine: Engine) -> None:
     assert await scheduler.run_once() == 1.5
 
 
+async def test_ten_thousand_schedules_that_are_not_due_cost_one_call_for_each_queue(engine: Engine) -> None:
+    """A look asks for what is due and for nothing else, however many there are."""
+    engine.time_override = at(START)
+    later = {f"s{number}": at(START) + 3_600_000 + number for number in range(10_000)}
+    await engine.redis.zadd("jobs:{q}:schedules", later)
+    scheduler = Scheduler(engine, [engine.queue("q")])
+    await scheduler.run_once()
+    await engine.redis.config_resetstat()
+    assert await scheduler.run_once() == 5.0
+    calls = {name: row["calls"] for name, row in (await engine.redis.info("commandstats")).items()}
+    assert calls.pop("cmdstat_config|resetstat", 1) == 1
+    assert calls == {"cmdstat_evalsha": 1, "cmdstat_zrangebyscore": 2}
+
+
 async def test_a_failed_and_retried_run_neither_stops_nor_doubles_the_chain(
     engine: Engine, ran: list[dict[str, Any]], wait_until: WaitUntil
 ) -> None:
