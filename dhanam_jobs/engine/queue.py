@@ -260,6 +260,11 @@ class Queue:
                 batch.future.set_result(stored[first:following])
             first = following
 
+    def job(self, job_id: str, name: str = "") -> Job:
+        """A handle of a job that somebody enqueued before, to wait for its result. Asks nothing: whether there is such
+        a job is found when it is waited for."""
+        return Job(self, job_id, name, created=False)
+
     async def get(self, job_id: str) -> JobInfo | None:
         """The job of that id in whatever state, or None."""
         return job_info(self.name, job_id, await self.engine.run(scripts.FIND, self.root, job_id))

@@ -137,6 +137,10 @@ class SyncQueue:
             engine.call(scripts.LIMIT_LENGTH, self.root, b"", limit)
         self._announced = True
 
+    def job(self, job_id: str, name: str = "") -> SyncJob:
+        """A handle of a job that somebody enqueued before; as `Queue.job`."""
+        return SyncJob(self, job_id, name, created=False)
+
     def get(self, job_id: str) -> JobInfo | None:
         """The job of that id in whatever state, or None."""
         return job_info(self.name, job_id, self._engine.run(scripts.FIND, self.root, job_id))
