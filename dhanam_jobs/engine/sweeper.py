@@ -86,6 +86,7 @@ class Sweeper:
                 keep_failed,
                 again,
                 sure,
+                "" if row.retention.cancelled is None else row.retention.cancelled,
                 *(living or ()),
             )
             if reply[0]:
