@@ -171,9 +171,11 @@ class ScheduleInfo(msgspec.Struct):
     last_run: LastRun | None = None
 
 
-def definition(schedule: Schedule, *, payload: bytes, priority: int, unique: str, fields: list[str]) -> dict[str, str]:
-    """What the schedule's hash says of its definition, '' for what isn't set. `unique` and `fields` are what the queue
-    puts into each of its jobs."""
+def definition(
+    schedule: Schedule, *, payload: bytes, priority: int, unique: str, expires_ms: str = "", fields: list[str]
+) -> dict[str, str]:
+    """What the schedule's hash says of its definition, '' for what isn't set. `unique`, `expires_ms` (after it may run)
+    and `fields` are what the rows of the job and its queue ask for each of the runs."""
     return {
         "cron": schedule.expression,
         "tz": schedule.tz,
@@ -182,6 +184,7 @@ def definition(schedule: Schedule, *, payload: bytes, priority: int, unique: str
         "priority": str(priority),
         "own_priority": "" if schedule.priority is None else str(schedule.priority),
         "unique": unique,
+        "expires_ms": expires_ms,
         "fields": msgspec.json.encode(fields).decode() if fields else "",
         "misfire": schedule.misfire,
         "overlap": schedule.overlap,

@@ -16,6 +16,7 @@ import msgspec
 from . import defaults, keys, scripts
 from .errors import ConfigurationError, EngineError, EngineUnavailable, ScheduleNotFound, ScheduleOwned
 from .link import Unreachable
+from .request import Encoder
 from .results import Job
 from .schedule import OPERATOR, Schedule, ScheduleInfo, definition, read, to_ms
 
@@ -234,8 +235,9 @@ class Schedules:
 
 
 def _definition_arguments(schedule: Schedule, queue: Queue) -> list[str]:
-    # The queue decides what a job of that name and payload is: level, unique key, further fields.
-    request = queue._request(schedule.job, schedule.payload, priority=schedule.priority)
+    # The rows of the job and its queue decide what the runs are: level, unique key, further fields.
+    encoder = Encoder(queue.engine.registry, queue.name)
+    request = encoder.encode(schedule.job, schedule.payload, {"priority": schedule.priority})
     extra: dict[str, Any] = msgspec.json.decode(request.extra) if request.extra else {}
     # A key that throttles, debounces or keeps the last one is about callers; a schedule has its own times.
     unique = "" if "unique_mode" in extra else extra.get("unique", "")
@@ -244,6 +246,7 @@ def _definition_arguments(schedule: Schedule, queue: Queue) -> list[str]:
         payload=request.payload,
         priority=request.level,
         unique=unique,
+        expires_ms=str(extra.get("expires", "")),
         fields=extra.get("fields", []),
     )
     return [text for pair in row.items() for text in pair]

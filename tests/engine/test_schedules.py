@@ -247,6 +247,25 @@ async def test_job_and_payload_are_checked_when_given(engine: Engine) -> None:
         await engine.schedules.upsert(greet(cron="@reboot"))
 
 
+async def test_runs_have_what_the_rows_of_job_and_queue_ask_for(engine: Engine, registry: Registry) -> None:
+    """Level, unique key and expiry of the job's name."""
+
+    @registry.job("urgent", queue="q", priority=1, unique=lambda payload: "one", expires=60)
+    async def urgent(ctx: JobContext, payload: Any) -> None:
+        """Nothing to do."""
+
+    engine.time_override = at(START)
+    await engine.schedules.upsert(greet(job="urgent"))
+    job = await engine.schedules.run_now("hello")
+    again = await engine.schedules.run_now("hello")
+    assert (again.id, again.created) == (job.id, False)
+    info = await job.info()
+    assert info is not None
+    assert (info.priority, info.unique) == (1, "one")
+    entries: Any = await engine.redis.xrange("jobs:{q}:waiting:1")
+    assert entries[0][1][b"expires"] == str(at(START) + 60_000).encode()
+
+
 async def test_verbs_on_a_stranger_say_so(engine: Engine) -> None:
     """Remove says that there was none."""
     for verb in (engine.schedules.pause, engine.schedules.resume, engine.schedules.run_now):

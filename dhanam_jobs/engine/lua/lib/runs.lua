@@ -3,12 +3,12 @@
 
 local function read_schedule(name)
   local row = redis.call('HMGET', root .. 'schedule:' .. name, 'revision', 'next_ms', 'paused_ms', 'job', 'payload',
-    'priority', 'unique', 'fields', 'overlap', 'count', 'limit', 'skipped', 'last_id')
+    'priority', 'unique', 'fields', 'overlap', 'count', 'limit', 'skipped', 'last_id', 'expires_ms')
   if not row[1] then return nil end
   return {revision = row[1], next_ms = row[2] or '', paused_ms = row[3], job = row[4], payload = row[5],
     priority = row[6], unique = row[7] or nil, fields = cjson.decode(row[8] or '[]'), overlap = row[9],
     count = tonumber(row[10] or 0), limit = tonumber(row[11] or nil), skipped = tonumber(row[12] or 0),
-    last_id = row[13] or nil}
+    last_id = row[13] or nil, expires_ms = tonumber(row[14] or nil)}
 end
 
 -- The unique key under which the runs stand in line: the job's own, else the schedule's where runs may not overlap.
@@ -67,6 +67,10 @@ local function start_run(places, name, schedule, id, instant, by_hand)
   if key then
     fields[#fields + 1] = 'unique'
     fields[#fields + 1] = key
+  end
+  if schedule.expires_ms then
+    fields[#fields + 1] = 'expires'
+    fields[#fields + 1] = string.format('%d', now + schedule.expires_ms)
   end
   for _, text in ipairs(schedule.fields) do fields[#fields + 1] = text end
   fields[#fields + 1] = 'meta'
