@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import redis.asyncio as redis_async
 
-from dhanam_jobs.engine import Engine, Registry
+from dhanam_jobs.engine import Engine, Queue, Registry, scripts
+from dhanam_jobs.engine.sweeper import Sweeper
 
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
@@ -108,3 +109,37 @@ async def engine(redis: redis_async.Redis, redis_url: str, registry: Registry) -
     """An engine on an emptied server, with the test's registry."""
     async with Engine.connect(redis_url, registry=registry) as engine:
         yield engine
+
+
+class Hands:
+    """Time and workers in a test's hand: the scripts' clock stands still until `advance`, and a worker that is no
+    process claims what the test says and then dies."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.now = 1_700_000_000_000
+        self._calls = 0
+        engine.time_override = self.now
+
+    async def advance(self, queue: Queue, seconds: float) -> None:
+        """Moves the clock on, and wakes a worker to look at it."""
+        self.now += round(seconds * 1000)
+        self.engine.time_override = self.now
+        await self.engine.run(scripts.RING, queue.root)
+
+    async def claim(self, queue: Queue, want: int = 1) -> None:
+        """A worker called `ghost` claims jobs and does nothing with them."""
+        await self.engine.run(scripts.REGISTER, queue.root, "ghost", "{}")
+        self._calls += 1
+        reply = await self.engine.run(scripts.CLAIM, queue.root, "ghost", self._calls, want, 0)
+        assert sum(len(entries) for entries in reply[5::2]) == want
+
+    async def die(self, queue: Queue) -> None:
+        """The ghost is declared dead, and its jobs are reclaimed."""
+        await Sweeper([queue]).run_once(living=lambda _: [])
+
+
+@pytest.fixture
+def hands(engine: Engine) -> Hands:
+    """The engine's time, standing still, and a worker that is no process."""
+    return Hands(engine)
