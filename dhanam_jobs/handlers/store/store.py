@@ -19,6 +19,7 @@ from dhanam_jobs.handlers.store import database, migrate
 from dhanam_jobs.handlers.store.accounts import Accounts
 from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
+from dhanam_jobs.handlers.store.emails import Emails
 from dhanam_jobs.handlers.store.errors import StoreError
 from dhanam_jobs.handlers.store.provider_connections import ProviderConnections
 from dhanam_jobs.handlers.store.provider_health import ProviderHealth
@@ -39,6 +40,7 @@ class Queries:
         self.budgets = Budgets(connections)
         self.transactions = Transactions(connections)
         self.rules = Rules(connections)
+        self.emails = Emails(connections)
         self.provider_connections = ProviderConnections(connections)
         self.provider_health = ProviderHealth(connections)
         self.synced_books = SyncedBooks(connections)
