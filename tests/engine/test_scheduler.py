@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from dhanam_jobs.engine import Engine, JobContext, Registry, RetryPolicy, Schedule, Scheduler, Supervisor, next_fires
+from dhanam_jobs.engine import (
+    Engine,
+    JobContext,
+    Registry,
+    RetryPolicy,
+    Schedule,
+    Scheduler,
+    Supervisor,
+    defaults,
+    next_fires,
+)
 from tests.conftest import WaitUntil
 from tests.engine.conftest import Keys
 
@@ -186,18 +196,22 @@ async def test_a_failed_and_retried_run_neither_stops_nor_doubles_the_chain(
     assert instants == [first + second * 1000 for second in range(3) for _ in range(3)]
 
 
-async def test_a_change_wakes_a_scheduler_that_sleeps(
-    engine: Engine, ran: list[dict[str, Any]], wait_until: WaitUntil
+async def test_a_changed_pattern_wakes_a_scheduler_that_sleeps(
+    engine: Engine, ran: list[dict[str, Any]], wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made by another process, fired by this one before it would have looked by itself."""
-    async with Supervisor(engine, schedules=[rows()], owner="app"), Engine.connect(engine.url) as other:
-        await other.schedules.upsert(rows(name="now", queue="q", cron="* * * * * *"))
-        seen = (await engine.redis.time())[0]
-        await wait_until(lambda: ran, "the first run of a schedule made while the scheduler slept")
-        # The first tick that came due after the upsert, not the first after the next look of five seconds.
-        assert ran[0]["scheduled_ms"] <= (seen + 2) * 1000
-        await other.schedules.remove("now")
-        await other.schedules.upsert(rows(name="later", queue="q", cron="0 0 1 1 *"))
+    """Made and changed by another process, fired by one that would have slept for an hour."""
+    monkeypatch.setattr(defaults, "SCHEDULE_LOOK", 3600.0)
+
+    async def listens() -> bool:
+        clients: Any = await engine.redis.client_list()
+        return any(client["cmd"] == "xread" for client in clients)
+
+    async with Supervisor(engine), Engine.connect(engine.url) as other:
+        await other.schedules.upsert(rows(queue="q", cron="0 0 1 1 *"))
+        await wait_until(listens, "the scheduler listens for changes")
+        await other.schedules.upsert(rows(queue="q", cron="* * * * * *"))
+        await wait_until(lambda: len(ran) > 1, "two runs of the new pattern")
+        await other.schedules.remove("s")
 
 
 async def test_schedules_declared_in_code_come_back_where_redis_lost_its_data(
