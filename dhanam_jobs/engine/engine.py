@@ -11,15 +11,17 @@ import re
 import socket
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import redis.asyncio
 
 from . import defaults, keys
 from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
 from .link import Argument, Unreachable, client, run_script
+from .options import EnqueueOptions
 from .queue import Queue, QueueStats
 from .registry import Registry
+from .request import JobRequest
 from .results import Job, Listener
 from .schedules import Schedules
 from .scripts import Script
@@ -101,19 +103,24 @@ class Engine:
             queue = self._queues[name] = Queue(self, name)
         return queue
 
-    async def enqueue(self, payload: Any, **options: Any) -> Job:
+    async def enqueue(self, payload: Any, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]) -> Job:
         """Stores a typed payload on the queue of the one job that takes it; options as `Queue.enqueue`."""
         job_type = self.registry.taking(type(payload))
-        return await self.queue(job_type.queue).enqueue(payload, **options)
+        return await self.queue(job_type.queue).enqueue(payload, room_timeout=room_timeout, **options)
 
-    async def enqueue_many(self, payloads: Iterable[Any]) -> list[Job]:
-        """Stores typed payloads, on whatever queues, and returns the jobs in order."""
+    async def enqueue_many(
+        self, payloads: Iterable[Any], *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
+    ) -> list[Job]:
+        """Stores typed payloads, and JobRequests of such, on whatever queues, and returns the jobs in order. Each
+        queue's jobs are a bulk of their own, as `Queue.enqueue_many`."""
         by_queue: dict[str, list[tuple[int, Any]]] = {}
         for position, payload in enumerate(payloads):
-            by_queue.setdefault(self.registry.taking(type(payload)).queue, []).append((position, payload))
+            typed = payload.job if isinstance(payload, JobRequest) else payload
+            by_queue.setdefault(self.registry.taking(type(typed)).queue, []).append((position, payload))
         jobs: dict[int, Job] = {}
         for name, rows in by_queue.items():
-            stored = await self.queue(name).enqueue_many([payload for _, payload in rows])
+            bulk = [payload for _, payload in rows]
+            stored = await self.queue(name).enqueue_many(bulk, room_timeout=room_timeout, **options)
             jobs.update(zip((position for position, _ in rows), stored, strict=True))
         return [jobs[position] for position in sorted(jobs)]
 

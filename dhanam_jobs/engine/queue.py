@@ -16,14 +16,30 @@ import msgspec
 import redis.exceptions
 
 from . import defaults, keys, scripts
+from .cancellation import RemoteWorker, Verdict, cancel_jobs
 from .errors import QueueFull
 from .found import job_info
 from .job import JobInfo
 from .link import Backoff, Link
+from .middleware import around_enqueue, wraps_enqueue
+from .notes import JobNotes, read_notes
 from .operations import Operations
 from .options import EnqueueOptions
+from .passage import Passage, passes
 from .registry import check_max_length
-from .request import Batch, Encoder, JobRequest, Request, batches_of, explained, fills, pack, partly, unpack
+from .request import (
+    Batch,
+    Encoder,
+    JobRequest,
+    Request,
+    batches_of,
+    explained,
+    fills,
+    pack,
+    partly,
+    parts_of,
+    unpack,
+)
 from .results import Job
 
 if TYPE_CHECKING:
@@ -94,6 +110,10 @@ class Queue:
         Raises InvalidPayload, UnknownJobName, ConfigurationError (an illegal option), Draining, QueueFull, and
         EngineUnavailable when Redis does not answer: then the job may or may not have been stored.
         """
+        if self.engine.registry.middleware:
+            return await self._through(JobRequest(job, payload, **options), room_timeout, accepting=True)
+        if passes(self.engine.registry.middleware):
+            return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=False))[0]
         request = self._encoder.encode(job, payload, options)
         self.engine.check_accepting()
         return await self._store_one(request, room_timeout)
@@ -110,8 +130,14 @@ class Queue:
 
         Chunks of 500, or of 8 MB, are stored whole or not at all. Raises as `enqueue`; nothing is stored when a payload
         or an option is refused, and where Redis fails or the queue is full in between, the error says which of the jobs
-        it speaks of.
+        it speaks of. Where a middleware stands around enqueues, each job passes through it and is stored by itself.
         """
+        if wraps_enqueue(self.engine.registry.middleware):
+            asked = [self._encoder.asked(job, options) for job in jobs]
+            return await asyncio.gather(*(self._through(request, room_timeout, accepting=True) for request in asked))
+        if passes(self.engine.registry.middleware):
+            requests_given = [JobRequest(job, payload, **own) for job, payload, own in parts_of(jobs, options)]
+            return await self._carry(requests_given, room_timeout, draining=False)
         requests = self._encoder.encode_many(jobs, options)
         self.engine.check_accepting()
         return await self._store_many(requests, room_timeout)
@@ -120,13 +146,35 @@ class Queue:
         self, job: str | Any, payload: Any = None, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
     ) -> Job:
         """`enqueue` for running jobs: what they enqueue is accepted to the end."""
+        if passes(self.engine.registry.middleware):
+            return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=True))[0]
+        if self.engine.registry.middleware:
+            return await self._through(JobRequest(job, payload, **options), room_timeout, accepting=False)
         return await self._store_one(self._encoder.encode(job, payload, options), room_timeout)
+
+    async def _through(self, request: JobRequest, room_timeout: float, *, accepting: bool) -> Job:
+        async def keep(request: JobRequest) -> Job:
+            encoded = self._encoder.encode(request.job, request.payload, request.options)
+            if accepting:
+                self.engine.check_accepting()
+            return await self._store_one(encoded, room_timeout)
+
+        return await around_enqueue(self.engine.registry.middleware, keep)(request)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
         `enqueue_many`."""
         self.engine.check_accepting()
         return await self._store_many(requests, room_timeout)
+
+    async def _carry(self, jobs: Sequence[JobRequest], room_timeout: float, *, draining: bool) -> list[Job]:
+        async def store(passed: Sequence[JobRequest]) -> list[Job]:
+            requests = self._encoder.encode_many(passed, {})
+            if not draining:
+                self.engine.check_accepting()
+            return await self._store_many(requests, room_timeout)
+
+        return await Passage(self.engine.registry.middleware, store).carry(jobs)
 
     def _request(self, job: str | Any, payload: Any = None, **options: Unpack[EnqueueOptions]) -> Request:
         return self._encoder.encode(job, payload, options)
@@ -305,6 +353,25 @@ class Queue:
         names = QueueCounts.__struct_fields__[1:13]
         counts = dict(zip(names, reply, strict=False))
         return QueueCounts(name=self.name, **counts, paused_ms=reply[12] or None, workers=reply[13], levels=levels)
+
+    async def notes(self, job_id: str, start: int = 0, count: int = defaults.LOG_LINES) -> JobNotes:
+        """What a job, running or ended, has told of itself: its progress, and `count` lines of its log from `start`
+        (from 0; negative: from the end). Empty for a job that told nothing, or that there isn't."""
+        return await read_notes(self, job_id, start, count)
+
+    async def cancel(self, job_id: str, *, reason: str = "cancelled by its caller") -> Verdict:
+        """Cancels a job: one that does not run yet ends now, one that runs is interrupted within a second. Returns
+        CANCELLED; ACTIVE where it runs and was told; the state of one that has ended before; None where there is none.
+        Raises EngineUnavailable."""
+        return (await cancel_jobs(self, [job_id], reason))[0]
+
+    async def cancel_many(self, job_ids: Iterable[str], *, reason: str = "cancelled by its caller") -> list[Verdict]:
+        """`cancel` for many, in bounded steps; what became of each, in order."""
+        return await cancel_jobs(self, job_ids, reason)
+
+    def worker(self, name: str) -> RemoteWorker:
+        """One worker of this queue, in whatever process, to pause, resume, drain, or change its concurrency."""
+        return RemoteWorker(self, name)
 
     async def pause(self) -> bool:
         """From now on nothing of this queue starts, on any worker, until `resume`; running jobs end. False where it

@@ -27,7 +27,6 @@ from .options import Defaults, EnqueueOptions, write_options
 from .registry import JobType, Registry
 
 _encode = msgspec.json.Encoder().encode
-_NOTHING: EnqueueOptions = {}
 
 
 class JobRequest:
@@ -77,20 +76,20 @@ class Encoder:
         level, extra = write_options(options, rows, decoded)
         return Request(level, extra, name, body)
 
+    def asked(self, job: Any, options: EnqueueOptions) -> JobRequest:
+        """One item of a bulk enqueue (typed payload, pair of name and payload, JobRequest) as a JobRequest."""
+        if isinstance(job, JobRequest):
+            own: EnqueueOptions = {**options, **job.options}
+            return JobRequest(job.job, job.payload, **own)
+        if isinstance(job, tuple):
+            if len(job) != 2:
+                raise ConfigurationError(f"a tuple of {len(job)}: wanted a job's name and payload, or a JobRequest")
+            return JobRequest(job[0], job[1], **options)
+        return JobRequest(job, None, **options)
+
     def encode_many(self, jobs: Iterable[Any], options: EnqueueOptions) -> list[Request]:
         """Requests of typed payloads, pairs of name and payload, and JobRequests, whose options go before `options`."""
-        requests = []
-        for job in jobs:
-            if isinstance(job, JobRequest):
-                own = {**options, **job.options} if options else job.options
-                requests.append(self.encode(job.job, job.payload, own))
-            elif isinstance(job, tuple):
-                if len(job) != 2:
-                    raise ConfigurationError(f"a tuple of {len(job)}: wanted a job's name and payload, or a JobRequest")
-                requests.append(self.encode(job[0], job[1], options))
-            else:
-                requests.append(self.encode(job, None, options))
-        return requests
+        return [self.encode(job, payload, own) for job, payload, own in parts_of(jobs, options)]
 
     def _rows(self, name: str, job_type: JobType | None) -> Defaults:
         registry = self._registry
@@ -121,6 +120,21 @@ class Encoder:
         ):
             payload = job_type.accept(payload)
         return job_type, job, payload
+
+
+def parts_of(jobs: Iterable[Any], options: EnqueueOptions) -> Iterator[tuple[Any, Any, EnqueueOptions]]:
+    """Job, payload and options of typed payloads, pairs of name and payload, and JobRequests; their own options go
+    before `options`. Raises ConfigurationError for another tuple."""
+    for job in jobs:
+        if isinstance(job, JobRequest):
+            own: EnqueueOptions = {**options, **job.options} if options else job.options
+            yield job.job, job.payload, own
+        elif not isinstance(job, tuple):
+            yield job, None, options
+        elif len(job) == 2:
+            yield job[0], job[1], options
+        else:
+            raise ConfigurationError(f"a tuple of {len(job)}: wanted a job's name and payload, or a JobRequest")
 
 
 class Batch:

@@ -10,17 +10,20 @@ import redis.asyncio as redis_async
 from dhanam_jobs.engine import (
     ConfigurationError,
     Engine,
+    EnqueueOptions,
     InvalidPayload,
     Job,
     JobContext,
     JobRequest,
     JobState,
+    Middleware,
     QueueFull,
     Registry,
     Unique,
     Worker,
     defaults,
 )
+from dhanam_jobs.engine.middleware import Enqueue
 
 
 def echo_jobs(registry: Registry) -> list[int]:
@@ -197,3 +200,55 @@ async def test_a_key_freed_by_hand_lets_the_next_job_run_beside_the_first(engine
         gate.set()
         assert await first.result(timeout=10) == 1
     assert await queue.free_key("k") is None
+
+
+class Stamp(Middleware):
+    """Gives every job an owner, refuses those called `no`, and answers for those called `known` by itself."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.known: Job | None = None
+
+    async def enqueue(self, request: JobRequest, proceed: Enqueue) -> Job:
+        if request.payload == -1:
+            raise ValueError("not this one")
+        if request.payload == 0 and self.known is not None:
+            return self.known
+        options: EnqueueOptions = {**request.options, "owner": "stamp"}
+        job = await proceed(JobRequest(request.job, request.payload, **options))
+        self.seen.append(request.payload)
+        return job
+
+
+async def test_middleware_sees_every_job_and_a_bulk_stays_one_call(
+    engine: Engine, registry: Registry, redis: redis_async.Redis
+) -> None:
+    """What it changes is what is stored; order, and the number of calls, are as without it."""
+    ran = echo_jobs(registry)
+    stamp = Stamp()
+    registry.use(stamp)
+    queue = engine.queue("q")
+    stamp.known = await queue.enqueue("echo", 100)
+    await redis.config_resetstat()
+    stored = await queue.enqueue_many(("echo", n) for n in range(5))
+    assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1
+    assert (stored[0], stamp.seen) == (stamp.known, [100, 1, 2, 3, 4])
+    info = await stored[3].info()
+    assert info is not None
+    assert info.owners == ["stamp"]
+    async with Worker(queue, concurrency=1):
+        await stored[-1].result(timeout=10)
+    assert ran == [100, 1, 2, 3, 4]
+
+
+async def test_a_job_that_middleware_refuses_keeps_its_whole_bulk_out(engine: Engine, registry: Registry) -> None:
+    """Nothing was stored, and nobody waits for an answer for ever."""
+    echo_jobs(registry)
+    registry.use(Stamp())
+    queue = engine.queue("q")
+    with pytest.raises(ValueError, match="not this one"):
+        await queue.enqueue_many([("echo", 1), ("echo", -1), ("echo", 2)])
+    with pytest.raises(InvalidPayload):
+        await queue.enqueue_many([("echo", 1), ("echo", "two")])
+    assert await queue.enqueue_many([]) == []
+    assert (await queue.counts()).added == 0
