@@ -6,15 +6,14 @@ import pytest
 
 from dhanam_jobs.engine import scripts
 from tests.engine.lua.conftest import FullUnchanged, RefusedUnchanged
-from tests.engine.lua.ground import Ground, outcome
+from tests.engine.lua.ground import Ground, outcome, texts
 
 PAYLOAD = '{"n":12345678901234567,"list":[],"text":"é"}'
 
 
 async def payload_of(ground: Ground, job_id: str) -> str:
     """What the job would be run with."""
-    fields = (await ground.run(scripts.FIND, job_id))[4]
-    return {name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}["payload"]
+    return texts((await ground.run(scripts.FIND, job_id))[4])["payload"]
 
 
 async def test_jobs_that_are_not_running_get_the_payload_byte_for_byte(ground: Ground) -> None:
