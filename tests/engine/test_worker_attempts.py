@@ -259,7 +259,7 @@ async def test_a_thread_past_its_time_limit_keeps_its_slot_until_it_ends(
         return "too late" if payload == 1 else "well"
 
     queue = engine.queue("block")
-    async with Worker(queue, concurrency=1) as worker:
+    async with Worker(queue, concurrency=1):
         first, second = await queue.enqueue("block", 1), await queue.enqueue("block", 2)
         await wait_until(lambda: contexts and contexts[0].interrupted, "the time limit has passed")
         counts = await queue.counts()
