@@ -16,7 +16,10 @@ from . import scripts
 if TYPE_CHECKING:
     from .queue import Queue
 
-_LISTS = ("index", "ended", "completed", "failed", "cancelled", "delayed", "blocked", "parked", "unique", "joined")
+_LISTS = (
+    *("index", "ended", "completed", "failed", "cancelled", "delayed", "blocked", "parked", "unique", "joined"),
+    *("dead", "buried", "notes", "cancelling", "runs"),
+)
 _LIVE = ("waiting", "active", "delayed", "blocked", "parked")
 _GONE = ("completed", "failed", "cancelled", "removed")
 
@@ -61,6 +64,8 @@ def _unbalanced(counts: dict[str, int]) -> list[str]:
         )
     if counts["records"] != counts["retained"]:
         problems.append(f"counts: {counts['records']} records, but {counts['retained']} ids in the lists of ended jobs")
+    if counts["dead"] != counts["buried"]:
+        problems.append(f"counts: {counts['dead']} dead letters, but {counts['buried']} records of them")
     return problems
 
 

@@ -266,3 +266,41 @@ async def test_a_queue_after_a_busy_run_is_sound(
     assert counts.failed == len([n for n in range(600) if n % 7 == 2 and n % 5 != 1])
     assert counts.retained_completed == 100
     assert counts.retained_failed == 50
+
+
+async def test_a_dead_letter_without_record_and_a_record_without_letter_are_found(spoilt: Spoilt) -> None:
+    """Each by its id, and by the counts."""
+    await spoilt.do("ZADD", "dead", 1, "lost")
+    assert said(await spoilt.problems(), "dead lost", "record is gone")
+    assert said(await spoilt.problems(), "1 dead letters, but 0 records")
+    await spoilt.do("ZREM", "dead", "lost")
+    await spoilt.do("HSET", "buried", "stray", "{}")
+    assert said(await spoilt.problems(), "buried stray", "does not hold")
+
+
+async def test_an_entry_that_was_handed_out_and_is_held_by_nobody_is_found(spoilt: Spoilt) -> None:
+    """An XACK by hand, without the XDEL: no worker would ever see it again."""
+    place, entry = (await spoilt.do("HGET", "index", "active")).decode().split(" ")
+    await spoilt.do("XACK", place, "workers", entry)
+    assert said(await spoilt.problems(), place, entry, "nobody holds it")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("notes", "of no job"),
+        ("cancelling", "does not run"),
+        ("runs", "waits for a job that is gone"),
+    ],
+)
+async def test_what_is_noted_of_no_job_is_found(spoilt: Spoilt, key: str, words: str) -> None:
+    """Notes, cancellations under way, runs of schedules."""
+    await spoilt.do("HSET", key, "nobody", "daily")
+    assert said(await spoilt.problems(), key, "nobody", words)
+
+
+@pytest.mark.parametrize(("key", "words"), [("inbox:nobody", "worker that is gone"), ("log:nobody", "has no notes")])
+async def test_lists_that_outlived_what_they_belong_to_are_found(spoilt: Spoilt, key: str, words: str) -> None:
+    """An inbox, and a log."""
+    await spoilt.do("RPUSH", key, "line")
+    assert said(await spoilt.problems(), key, words)

@@ -38,7 +38,7 @@ for _, id in ipairs(waiting_for_key) do
   redis.call('ZREM', root .. 'blocked', id)
   redis.call('HDEL', root .. 'index', id)
   redis.call('DEL', root .. 'job:' .. id)
-  forget_notes(id)
+  forget_notes({id})
 end
 redis.call('HINCRBY', root .. 'meta', 'removed', #waiting_for_key)
 if redis.call('ZCARD', root .. 'blocked') > 0 then

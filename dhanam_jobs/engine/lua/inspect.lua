@@ -4,7 +4,8 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 what  3 cursor, or what it is about  4 cursor within a place
 --       what: counts
---             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined: a cursor
+--             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined | dead |
+--             buried | notes | cancelling | runs: a cursor
 --             entries | claims: a place; 4 the last stream entry id seen, or ''
 --             key: what follows the root in the name of a key, as SCAN finds it
 -- Returns for counts a flat list of name and number; else {next cursor ('0' or '' at the end), problem, problem, …}.
@@ -26,20 +27,44 @@ if what == 'counts' then
     'cancelled', tonumber(meta[4] or 0), 'removed', tonumber(meta[5] or 0), 'revived', tonumber(meta[6] or 0),
     'waiting', streamed - active, 'active', active, 'delayed', redis.call('ZCARD', root .. 'delayed'),
     'blocked', redis.call('ZCARD', root .. 'blocked'), 'parked', redis.call('ZCARD', root .. 'parked'),
+    'dead', redis.call('ZCARD', root .. 'dead'), 'buried', redis.call('HLEN', root .. 'buried'),
     'records', redis.call('HLEN', root .. 'ended'), 'retained', redis.call('ZCARD', root .. 'completed')
     + redis.call('ZCARD', root .. 'failed') + redis.call('ZCARD', root .. 'cancelled')}
+end
+
+-- True where entry id `a` is younger than `b`.
+local function younger(a, b)
+  local a_ms, a_n = string.match(a, '^(%d+)%-(%d+)$')
+  local b_ms, b_n = string.match(b, '^(%d+)%-(%d+)$')
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_n) > tonumber(b_n)
 end
 
 if what == 'entries' then
   local place, from = cursor, ARGV[4]
   local entries = redis.call('XRANGE', root .. place, from == '' and '-' or '(' .. from, '+', 'COUNT', 200)
   local next_cursor = ''
+  local last = '0-0'
+  local groups = redis.pcall('XINFO', 'GROUPS', root .. place)
+  if not groups.err and groups[1] then
+    for i = 1, #groups[1], 2 do
+      if groups[1][i] == 'last-delivered-id' then last = groups[1][i + 1] end
+    end
+  end
+  local held = {}
+  if #entries > 0 then
+    local pending = redis.pcall('XPENDING', root .. place, 'workers', entries[1][1], entries[#entries][1], 200)
+    for _, one in ipairs(pending) do held[one[1]] = true end
+  end
   for _, entry in ipairs(entries) do
     next_cursor = entry[1]
     local map = {}
     for i = 1, #entry[2], 2 do map[entry[2][i]] = entry[2][i + 1] end
     if not map.name or not map.payload then
       problem(place, ' ', entry[1], ': an entry without name or payload')
+    end
+    if not younger(entry[1], last) and not held[entry[1]] then
+      problem(place, ' ', entry[1], ': was handed to a worker, but nobody holds it')
     end
     if map.id and redis.call('HGET', root .. 'index', map.id) ~= place .. ' ' .. entry[1] then
       problem(place, ' ', entry[1], ': job ', map.id, ' is not where the index says')
@@ -97,6 +122,10 @@ if what == 'key' then
     if not redis.call('ZSCORE', root .. 'workers', rest) then
       problem(cursor, ': the row of a worker without a lease')
     end
+  elseif kind == 'inbox' then
+    if not redis.call('ZSCORE', root .. 'workers', rest) then problem(cursor, ': messages for a worker that is gone') end
+  elseif kind == 'log' then
+    if redis.call('HEXISTS', root .. 'notes', rest) == 0 then problem(cursor, ': lines of a job that has no notes') end
   elseif kind == 'result' or kind == 'sweeping' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
   elseif kind == 'front' or kind == 'waiting' then
@@ -105,7 +134,8 @@ if what == 'key' then
   return {'', unpack(problems)}
 end
 
-local hashes = {index = true, ended = true, unique = true, joined = true}
+local hashes = {index = true, ended = true, unique = true, joined = true, buried = true, notes = true, cancelling = true,
+  runs = true}
 local step = redis.call(hashes[what] and 'HSCAN' or 'ZSCAN', root .. what, cursor, 'COUNT', 200)
 for i = 1, #step[2], 2 do
   local item, value = step[2][i], step[2][i + 1]
@@ -129,6 +159,19 @@ for i = 1, #step[2], 2 do
     end
   elseif what == 'completed' or what == 'failed' or what == 'cancelled' then
     if redis.call('HEXISTS', root .. 'ended', item) == 0 then problem(what, ' ', item, ': its record is gone') end
+  elseif what == 'dead' then
+    if redis.call('HEXISTS', root .. 'buried', item) == 0 then problem('dead ', item, ': its record is gone') end
+  elseif what == 'buried' then
+    if not redis.call('ZSCORE', root .. 'dead', item) then
+      problem('buried ', item, ': a record that the list of dead letters does not hold')
+    end
+  elseif what == 'notes' then
+    if not find(item) then problem('notes ', item, ': of no job') end
+  elseif what == 'cancelling' then
+    if find(item) ~= 'active' then problem('cancelling ', item, ': a job that does not run') end
+  elseif what == 'runs' then
+    local state = find(item)
+    if not state or state == 'ended' then problem('runs ', item, ': schedule ', value, ' waits for a job that is gone') end
   elseif what == 'joined' then
     if not find(item) then problem('joined ', item, ': owners of no job') end
   elseif what == 'unique' then

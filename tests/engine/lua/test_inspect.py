@@ -18,7 +18,7 @@ async def test_counts_are_a_flat_list_of_names_and_numbers(ground: Ground) -> No
     counts = dict(zip(reply[::2], reply[1::2], strict=True))
     assert (counts.pop(b"added"), counts.pop(b"waiting")) == (1, 1)
     assert set(counts.values()) == {0}
-    assert len(counts) == 11
+    assert len(counts) == 13
     await ground.run_dry()
 
 
