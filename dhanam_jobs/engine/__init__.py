@@ -14,7 +14,8 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 ```
 """
 
-from .context import JobContext
+from .cancellation import RemoteWorker
+from .context import JobContext, JobView
 from .cron import CronError, next_fires
 from .engine import Engine
 from .errors import (
@@ -27,7 +28,9 @@ from .errors import (
     InvalidPayload,
     JobFailed,
     JobNotFound,
+    ProcessDied,
     QueueFull,
+    RemoteError,
     ResultTimeout,
     RetryLater,
     ScheduleNotFound,
@@ -39,12 +42,16 @@ from .errors import (
     WorkerDead,
 )
 from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .middleware import Middleware
+from .notes import JobNotes, LogLine
 from .options import EnqueueOptions, Unique
 from .outbox import OutboxRelay, OutboxRow, outbox_row, requests_by_queue
 from .policy import Priority, Retention, RetryPolicy
+from .process_child import ProcessContext
 from .queue import Queue, QueueCounts, QueueStats
 from .registry import Registry
 from .request import JobRequest
+from .resources import ResourceScope
 from .results import Job
 from .schedule import LastRun, Schedule, ScheduleInfo
 from .scheduler import Scheduler
@@ -71,18 +78,27 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "JobNotes",
     "JobRequest",
     "JobState",
+    "JobView",
     "LastRun",
+    "LogLine",
+    "Middleware",
     "OutboxRelay",
     "OutboxRow",
     "Priority",
+    "ProcessContext",
+    "ProcessDied",
     "Queue",
     "QueueCounts",
     "QueueFull",
     "QueueStats",
     "Record",
     "Registry",
+    "RemoteError",
+    "RemoteWorker",
+    "ResourceScope",
     "ResultTimeout",
     "Retention",
     "RetryLater",

@@ -70,6 +70,10 @@ LOG_LINES: Final = 1_000
 """Lines of log kept with a job; the oldest go first."""
 LOG_LINE_LENGTH: Final = 4_096
 """Longest line of a job's log, in characters."""
+CANCEL_STEP: Final = 200
+"""Jobs cancelled by one script call."""
+MAX_REASON_LENGTH: Final = 1_000
+"""Longest reason of a cancellation that is kept, in characters."""
 MAX_PROGRESS_BYTES: Final = 10_000
 """Largest progress value, in UTF-8 bytes."""
 INBOX_WAIT: Final = 30.0

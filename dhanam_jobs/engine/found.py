@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from .job import JobInfo, JobState, Record
+from .job import AttemptError, JobError, JobInfo, JobState, Record
 
 
 def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
@@ -42,6 +42,7 @@ def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
     fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
     attempt = int(fields.get(b"attempt", 0))
     meta = msgspec.json.decode(fields[b"meta"]) if b"meta" in fields else None
+    errors = msgspec.json.decode(fields[b"errors"], type=list[AttemptError]) if b"errors" in fields else []
     created = fields.get(b"created")
     if created is None:
         # Still at home: a generated id holds the time, and for any other one the index led to its entry.
@@ -60,10 +61,19 @@ def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
         unique=fields[b"unique"].decode() if b"unique" in fields else None,
         due_ms=int(float(detail)) if state == "delayed" else None,
         worker=detail.decode() if state == "active" else None,
-        errors=msgspec.json.decode(fields[b"errors"]) if b"errors" in fields else [],
+        error=_last_error(errors, fields.get(b"traceback")),
+        errors=errors,
         owners=_owners(meta, joined),
         meta=meta,
+        cancelling=msgspec.json.decode(reply[5])["reason"] if len(reply) > 5 else None,
     )
+
+
+def _last_error(errors: list[AttemptError], traceback: bytes | None) -> JobError | None:
+    if not errors:
+        return None
+    text = None if traceback is None else traceback.decode("utf-8", "replace")
+    return JobError(errors[-1].type, errors[-1].message, text)
 
 
 def _owners(meta: dict[str, Any] | None, joined: list[str]) -> list[str]:

@@ -75,7 +75,8 @@ class JobInfo(msgspec.Struct):
     """A job as `Queue.get` finds it, in whatever state.
 
     `attempt` is the number of executions begun; `due_ms` is set while delayed, `worker` while active, `result`,
-    `error` and `finished_ms` once ended. `owners` are the callers that enqueued or joined it.
+    `error` and `finished_ms` once ended; before, `error` is what the last attempt failed with. `cancelling` is the
+    reason of a cancellation that the handler has not followed yet. `owners` are the callers that enqueued or joined it.
     """
 
     id: str
@@ -98,6 +99,7 @@ class JobInfo(msgspec.Struct):
     errors: list[AttemptError] = []
     owners: list[str] = []
     meta: dict[str, Any] | None = None
+    cancelling: str | None = None
 
 
 class Claim:

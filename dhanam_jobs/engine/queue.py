@@ -21,7 +21,6 @@ from .errors import QueueFull
 from .found import job_info
 from .job import JobInfo
 from .link import Backoff, Link
-from .middleware import around_enqueue, wraps_enqueue
 from .notes import JobNotes, read_notes
 from .operations import Operations
 from .options import EnqueueOptions
@@ -110,8 +109,6 @@ class Queue:
         Raises InvalidPayload, UnknownJobName, ConfigurationError (an illegal option), Draining, QueueFull, and
         EngineUnavailable when Redis does not answer: then the job may or may not have been stored.
         """
-        if self.engine.registry.middleware:
-            return await self._through(JobRequest(job, payload, **options), room_timeout, accepting=True)
         if passes(self.engine.registry.middleware):
             return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=False))[0]
         request = self._encoder.encode(job, payload, options)
@@ -130,11 +127,8 @@ class Queue:
 
         Chunks of 500, or of 8 MB, are stored whole or not at all. Raises as `enqueue`; nothing is stored when a payload
         or an option is refused, and where Redis fails or the queue is full in between, the error says which of the jobs
-        it speaks of. Where a middleware stands around enqueues, each job passes through it and is stored by itself.
+        it speaks of.
         """
-        if wraps_enqueue(self.engine.registry.middleware):
-            asked = [self._encoder.asked(job, options) for job in jobs]
-            return await asyncio.gather(*(self._through(request, room_timeout, accepting=True) for request in asked))
         if passes(self.engine.registry.middleware):
             requests_given = [JobRequest(job, payload, **own) for job, payload, own in parts_of(jobs, options)]
             return await self._carry(requests_given, room_timeout, draining=False)
@@ -148,18 +142,7 @@ class Queue:
         """`enqueue` for running jobs: what they enqueue is accepted to the end."""
         if passes(self.engine.registry.middleware):
             return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=True))[0]
-        if self.engine.registry.middleware:
-            return await self._through(JobRequest(job, payload, **options), room_timeout, accepting=False)
         return await self._store_one(self._encoder.encode(job, payload, options), room_timeout)
-
-    async def _through(self, request: JobRequest, room_timeout: float, *, accepting: bool) -> Job:
-        async def keep(request: JobRequest) -> Job:
-            encoded = self._encoder.encode(request.job, request.payload, request.options)
-            if accepting:
-                self.engine.check_accepting()
-            return await self._store_one(encoded, room_timeout)
-
-        return await around_enqueue(self.engine.registry.middleware, keep)(request)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
@@ -180,7 +163,7 @@ class Queue:
         return self._encoder.encode(job, payload, options)
 
     async def _store_one(self, request: Request, room_timeout: float) -> Job:
-        batch = Batch((request,))
+        batch = Batch((request,), len(request.payload) + len(request.extra))
         if room_timeout:
             await self._with_room([batch], room_timeout)
         else:
@@ -273,11 +256,15 @@ class Queue:
         return chunk
 
     async def _send(self, chunk: list[Batch]) -> None:
+        refused = False
         for batch in chunk:
-            if batch.before is not None and batch.before.turned_away is not None:
-                batch.turned_away = batch.before.turned_away
-                _fail([batch], batch.turned_away)
-        chunk = [batch for batch in chunk if batch.turned_away is None]
+            before = batch.before
+            if before is not None and before.turned_away is not None:
+                batch.turned_away = before.turned_away
+                _fail([batch], before.turned_away)
+                refused = True
+        if refused:
+            chunk = [batch for batch in chunk if batch.turned_away is None]
         if not chunk:
             return
         try:

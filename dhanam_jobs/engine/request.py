@@ -76,17 +76,6 @@ class Encoder:
         level, extra = write_options(options, rows, decoded)
         return Request(level, extra, name, body)
 
-    def asked(self, job: Any, options: EnqueueOptions) -> JobRequest:
-        """One item of a bulk enqueue (typed payload, pair of name and payload, JobRequest) as a JobRequest."""
-        if isinstance(job, JobRequest):
-            own: EnqueueOptions = {**options, **job.options}
-            return JobRequest(job.job, job.payload, **own)
-        if isinstance(job, tuple):
-            if len(job) != 2:
-                raise ConfigurationError(f"a tuple of {len(job)}: wanted a job's name and payload, or a JobRequest")
-            return JobRequest(job[0], job[1], **options)
-        return JobRequest(job, None, **options)
-
     def encode_many(self, jobs: Iterable[Any], options: EnqueueOptions) -> list[Request]:
         """Requests of typed payloads, pairs of name and payload, and JobRequests, whose options go before `options`."""
         return [self.encode(job, payload, own) for job, payload, own in parts_of(jobs, options)]
@@ -139,15 +128,15 @@ def parts_of(jobs: Iterable[Any], options: EnqueueOptions) -> Iterator[tuple[Any
 
 class Batch:
     """Requests that are stored together or not at all. `before` is the batch of the same call that goes before it;
-    where that one found no room, this one isn't tried, so that order is kept. `future` is the asynchronous queue's:
+    where that one found no room, this one isn't tried, so that order is kept. `size` is in bytes. `future` is the asynchronous queue's:
     (id, created) of each request."""
 
     __slots__ = ("before", "future", "requests", "size", "turned_away")
 
-    def __init__(self, requests: Sequence[Request], before: Batch | None = None) -> None:
+    def __init__(self, requests: Sequence[Request], size: int, before: Batch | None = None) -> None:
         self.requests = requests
         self.before = before
-        self.size = sum(len(request.payload) + len(request.extra) for request in requests)
+        self.size = size
         self.turned_away: QueueFull | None = None
         self.future: asyncio.Future[list[tuple[str, bool]]] | None = None
 
@@ -159,12 +148,12 @@ def batches_of(requests: Sequence[Request]) -> Iterator[Batch]:
     for position, request in enumerate(requests):
         weight = len(request.payload) + len(request.extra)
         if position - first >= defaults.ENQUEUE_CHUNK or (position > first and fills(size + weight)):
-            before = Batch(requests[first:position], before)
+            before = Batch(requests[first:position], size, before)
             yield before
             first, size = position, 0
         size += weight
     if first < len(requests):
-        yield Batch(requests[first:], before)
+        yield Batch(requests[first:], size, before)
 
 
 def fills(size: int) -> bool:
@@ -186,6 +175,8 @@ def unpack(queue: str, reply: list[Any]) -> list[tuple[str, bool]]:
     if reply[0] == b"full":
         raise QueueFull(queue, *reply[1:])
     ids, existing = reply
+    if not existing:
+        return [(job_id.decode(), True) for job_id in ids]
     known = set(existing)
     return [(job_id.decode(), position not in known) for position, job_id in enumerate(ids, 1)]
 

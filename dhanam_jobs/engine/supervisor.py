@@ -25,8 +25,9 @@ class Supervisor:
     """Runs workers for `queues` (default: all that the registry has).
 
     `resources` is opened once, handed to every handler and closed (see `ResourceScope`); `concurrency` maps queue names
-    to numbers that replace the rows' own; `drain_timeout` in seconds. `alone` says that no other process can have workers on this server (it is our own, and
-    we hold its lock): then what is left of earlier workers is reclaimed at the start instead of after their lease.
+    to numbers that replace the rows' own; `drain_timeout` in seconds. `alone` says that no other process can have
+    workers on this server (it is our own, and we hold its lock): then what is left of earlier workers is reclaimed at
+    the start instead of after their lease.
     `schedules` are those of the application `owner`: they are declared at the start, and others of this owner are
     removed; None leaves them as they are. Schedules of the queues are fired from `start` to the drain, whoever made
     them.

@@ -40,7 +40,10 @@ for i = 2, #ARGV, 4 do
     redis.call('ZCARD', root .. 'completed')
     redis.call('ZCARD', root .. 'failed')
     redis.call('ZCARD', root .. 'cancelled')
-    if extra.id then redis.call('HLEN', root .. 'job:' .. extra.id) end
+    if extra.id then
+      redis.call('HLEN', root .. 'job:' .. extra.id)
+      redis.call('HLEN', root .. 'notes')
+    end
     if extra.unique then
       redis.call('LLEN', root .. 'held:' .. extra.unique)
       redis.call('STRLEN', root .. 'throttled:' .. extra.unique)
@@ -99,7 +102,8 @@ local function forget_ended(id)
   redis.call('ZREM', root .. 'cancelled', id)
   redis.call('HDEL', root .. 'ended', id)
   redis.call('HDEL', root .. 'joined', id)
-  redis.call('DEL', root .. 'result:' .. id)
+  redis.call('HDEL', root .. 'notes', id)
+  redis.call('DEL', root .. 'result:' .. id, root .. 'log:' .. id)
 end
 
 -- When the job may run (nil: now), and the fields of its entry; `created` nil leaves it to the entry's own id.

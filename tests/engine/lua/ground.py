@@ -141,6 +141,6 @@ def outcome(claim: Claimed, kind: str = "completed", body: str = "") -> tuple[st
     """What settles a claim: a record by default."""
     job_id = id_of(claim)
     state = kind.partition(" ")[0]
-    if not body and state in ("completed", "failed"):
+    if not body and state in ("completed", "failed", "cancelled"):
         body = f'{{"id":"{job_id}","state":"{state}"}}'
     return claim[0], claim[1], job_id, kind, body or '{"set":{}}'
