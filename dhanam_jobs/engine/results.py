@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _BLOCK_MS = 4_000
 _LOOK_EVERY = 30.0
-_ENDINGS = (b"completed", b"failed", b"cancelled")
+_ENDINGS = (b"completed", b"failed", b"cancelled", b"removed")
 
 
 class Job:
@@ -171,6 +171,8 @@ class Listener:
                 for job_id in ids.decode().split(" "):
                     if job_id in self._waiting:
                         await self._look(job_id)
+            elif state == b"cleared":
+                await self._look_again()
 
     async def _look_again(self) -> None:
         # Renews what retention must keep, and heals whatever was missed: events lost in an outage, or trimmed away.

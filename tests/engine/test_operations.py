@@ -300,6 +300,22 @@ async def test_clear_refuses_while_jobs_run_and_keeps_pause_and_counters(
         assert await job.result(10) == 6
 
 
+@pytest.mark.parametrize("verb", ["remove", "clear"])
+async def test_who_waits_for_a_job_that_is_taken_away_is_told(queue: Queue, verb: str, wait_until: WaitUntil) -> None:
+    """At once, not when the waiting is over."""
+    job = await queue.enqueue(Add(1))
+    waiting = asyncio.create_task(job.result(60))
+
+    async def known() -> bool:
+        return bool(await queue.engine.redis.zcard(f"{queue.root}:waited"))
+
+    await wait_until(known, "the waiter is known")
+    await (queue.operations.remove(job.id) if verb == "remove" else queue.operations.clear())
+    with pytest.raises(JobNotFound, match=job.id):
+        async with asyncio.timeout(10):
+            await waiting
+
+
 async def test_obliterate_leaves_no_key(queue: Queue, gate: Gate, wait_until: WaitUntil, keys: Keys) -> None:
     """It refuses while a worker lives, which would make keys anew."""
     await fail(queue, gate, wait_until, 2)
