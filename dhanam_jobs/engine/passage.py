@@ -96,4 +96,4 @@ class Passage:
 
 def passes(middleware: Sequence[Middleware]) -> bool:
     """True where any layer has a say in enqueuing."""
-    return any(type(layer).enqueue is not Middleware.enqueue for layer in middleware)
+    return bool(middleware) and any(type(layer).enqueue is not Middleware.enqueue for layer in middleware)

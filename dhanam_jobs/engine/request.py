@@ -127,9 +127,9 @@ def parts_of(jobs: Iterable[Any], options: EnqueueOptions) -> Iterator[tuple[Any
 
 
 class Batch:
-    """Requests that are stored together or not at all. `before` is the batch of the same call that goes before it;
-    where that one found no room, this one isn't tried, so that order is kept. `size` is in bytes. `future` is the asynchronous queue's:
-    (id, created) of each request."""
+    """Requests that are stored together or not at all; `size` is in bytes. `before` is the batch of the same call
+    that goes before it; where that one found no room, this one isn't tried, so that order is kept. `future` is the
+    asynchronous queue's: (id, created) of each request."""
 
     __slots__ = ("before", "future", "requests", "size", "turned_away")
 

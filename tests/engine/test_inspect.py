@@ -205,11 +205,13 @@ async def test_orphaned_bodies_rows_owners_and_results_are_found(spoilt: Spoilt)
     await spoilt.do("HSET", "worker:ghost", "call", 1)
     await spoilt.do("HSET", "joined", "nobody", '["ana"]')
     await spoilt.do("SET", "result:ghost", "{}")
+    await spoilt.do("SET", "throttled:k", "1 ghost")
     problems = await spoilt.problems()
     assert said(problems, "job:ghost", 'the index says ""')
     assert said(problems, "worker:ghost", "without a lease")
     assert said(problems, "joined nobody", "owners of no job")
     assert said(problems, "result:ghost", "kept without an end")
+    assert said(problems, "throttled:k", "kept without an end")
 
 
 @pytest.mark.parametrize("key", ["meta", "index", "ended", "delayed", "waiting:5", "held:k", "unique"])

@@ -126,7 +126,7 @@ if what == 'key' then
     if not redis.call('ZSCORE', root .. 'workers', rest) then problem(cursor, ': messages for a worker that is gone') end
   elseif kind == 'log' then
     if redis.call('HEXISTS', root .. 'notes', rest) == 0 then problem(cursor, ': lines of a job that has no notes') end
-  elseif kind == 'result' or kind == 'sweeping' then
+  elseif kind == 'result' or kind == 'throttled' or kind == 'sweeping' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
   elseif kind == 'front' or kind == 'waiting' then
     if not string.find(places, cursor, 1, true) then problem(cursor, ': a stream that no worker reads') end
