@@ -17,8 +17,8 @@ from dhanam_jobs.engine.sweeper import Sweeper
 
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
-    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|waited|workers|sweeping"
-    r"|(front|waiting):[0-9]|(result|throttled):.+)\Z",
+    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping"
+    r"|(front|waiting):[0-9]|(result|throttled|log):.+)\Z",
     re.DOTALL,
 )
 _LIVE = ("delayed", "blocked", "parked")
@@ -68,9 +68,13 @@ class Keys:
                     found.append(name)
                 elif suffix.startswith((":result:", ":throttled:")) and await self.command("PTTL", name) < 0:
                     found.append(f"{name}: kept for ever")
-            for job in await self.command("HKEYS", f"{root}:joined"):
-                if not await self.command("HEXISTS", f"{root}:ended", job):
-                    found.append(f"{root}:joined still names {job.decode()}")
+                elif suffix.startswith(":log:"):
+                    if not await self.command("HEXISTS", f"{root}:notes", suffix[len(":log:") :]):
+                        found.append(f"{name}: its job has no notes")
+            for kind in ("joined", "notes"):
+                for job in await self.command("HKEYS", f"{root}:{kind}"):
+                    if not await self.command("HEXISTS", f"{root}:ended", job):
+                        found.append(f"{root}:{kind} still names {job.decode()}")
         return found
 
 

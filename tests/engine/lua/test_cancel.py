@@ -1,4 +1,4 @@
-"""Proves how cancel.lua ends what does not run, whom it asks to end what does, and what settle and sweep make of that."""
+"""Proves how cancel.lua ends what does not run, whom it asks to end what does, and how settle and sweep follow."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""Handlers that run in processes of their own: functions of a module, which another process can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from dhanam_jobs.engine import Discard, ProcessContext, RetryLater, Snooze
+
+
+class Numbers(msgspec.Struct):
+    """What `add` adds."""
+
+    first: int
+    second: int
+
+
+def add(ctx: ProcessContext, payload: Numbers) -> dict[str, int]:
+    """The sum, and where it was made."""
+    return {"sum": payload.first + payload.second, "pid": os.getpid()}
+
+
+def tell(ctx: ProcessContext, payload: str) -> str:
+    """Tells of itself, and enqueues."""
+    ctx.log(f"began {ctx.job.name}")
+    ctx.progress_sync({"done": 1})
+    return ctx.enqueue_sync("add", {"first": ctx.attempt, "second": 2})
+
+
+def fail(ctx: ProcessContext, payload: str) -> None:
+    """Ends in the way that it is told."""
+    if payload == "exit":
+        os._exit(3)
+    if payload == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if payload == "discard":
+        raise Discard("no use")
+    if payload == "later":
+        raise RetryLater(3600.0, "come again")
+    if payload == "snooze":
+        raise Snooze(3600.0)
+    if payload == "unencodable":
+        return object()  # type: ignore[return-value]
+    raise ValueError(f"bad {payload}")
+
+
+def compute(ctx: ProcessContext, path: str) -> None:
+    """Notes its pid and its own child's in a file, and computes for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(path).write_text(f"{os.getpid()} {child.pid}")
+    while True:
+        time.monotonic()
