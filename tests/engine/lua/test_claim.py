@@ -94,6 +94,17 @@ async def test_a_busy_worker_passes_the_bell_on(ground: Ground) -> None:
     await ground.run_dry()
 
 
+async def test_what_is_left_in_another_level_rings_too(ground: Ground) -> None:
+    """Though the level that filled the slots is empty."""
+    await ground.register()
+    for level in (1, 6):
+        await ground.enqueue(level=level)
+    await ground.command("DEL", ground.key("bell"))
+    await ground.claim(1)
+    assert await ground.command("ZCARD", ground.key("bell")) == 1
+    await ground.run_dry()
+
+
 async def test_a_stream_whose_group_is_gone_is_handed_out_again(ground: Ground) -> None:
     """The group is made anew at the beginning of the stream."""
     await ground.register()
