@@ -17,6 +17,7 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 from .cancellation import RemoteWorker
 from .context import JobContext, JobView
 from .cron import CronError, next_fires
+from .dead_letters import DeadLetters
 from .engine import Engine
 from .errors import (
     ClaimLost,
@@ -29,6 +30,7 @@ from .errors import (
     JobFailed,
     JobNotFound,
     ProcessDied,
+    QueueActive,
     QueueFull,
     RemoteError,
     ResultTimeout,
@@ -40,10 +42,16 @@ from .errors import (
     UnknownJobName,
     UnknownQueue,
     WorkerDead,
+    WrongState,
 )
+from .explain import Explanation, Reason
+from .fleet import ProcessInfo, RunningJob, WorkerInfo, processes
+from .inspection import inspect_queue
 from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .listing import JobFilter, Page
 from .middleware import Middleware
 from .notes import JobNotes, LogLine
+from .operations import Operations
 from .options import EnqueueOptions, Unique
 from .outbox import OutboxRelay, OutboxRow, outbox_row, requests_by_queue
 from .policy import Priority, Retention, RetryPolicy
@@ -65,17 +73,20 @@ __all__ = [
     "ClaimLost",
     "ConfigurationError",
     "CronError",
+    "DeadLetters",
     "Discard",
     "Draining",
     "Engine",
     "EngineError",
     "EngineUnavailable",
     "EnqueueOptions",
+    "Explanation",
     "InvalidPayload",
     "Job",
     "JobContext",
     "JobError",
     "JobFailed",
+    "JobFilter",
     "JobInfo",
     "JobNotFound",
     "JobNotes",
@@ -85,15 +96,20 @@ __all__ = [
     "LastRun",
     "LogLine",
     "Middleware",
+    "Operations",
     "OutboxRelay",
     "OutboxRow",
+    "Page",
     "Priority",
     "ProcessContext",
     "ProcessDied",
+    "ProcessInfo",
     "Queue",
+    "QueueActive",
     "QueueCounts",
     "QueueFull",
     "QueueStats",
+    "Reason",
     "Record",
     "Registry",
     "RemoteError",
@@ -103,6 +119,7 @@ __all__ = [
     "Retention",
     "RetryLater",
     "RetryPolicy",
+    "RunningJob",
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
@@ -120,7 +137,11 @@ __all__ = [
     "UnknownQueue",
     "Worker",
     "WorkerDead",
+    "WorkerInfo",
+    "WrongState",
+    "inspect_queue",
     "next_fires",
     "outbox_row",
+    "processes",
     "requests_by_queue",
 ]
