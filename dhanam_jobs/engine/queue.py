@@ -59,7 +59,8 @@ class QueueStats(msgspec.Struct):
 
 class QueueCounts(msgspec.Struct):
     """All counts of one moment. `retained_*` are the records kept; `paused_ms` is when the queue was paused, or None;
-    `levels` maps each level in use to its waiting jobs."""
+    `levels` maps each level in use to its waiting jobs, `active_levels` to its active ones; `dead` counts dead letters.
+    """
 
     name: str
     waiting: int
@@ -77,6 +78,8 @@ class QueueCounts(msgspec.Struct):
     paused_ms: int | None
     workers: int
     levels: dict[int, int]
+    active_levels: dict[int, int] = {}
+    dead: int = 0
 
 
 class Queue:
@@ -334,12 +337,22 @@ class Queue:
         """All counts, of one moment."""
         reply: list[Any] = await self.engine.run(scripts.STATS, self.root)
         levels: dict[int, int] = {}
-        for place, waiting in zip(reply[14::3], reply[15::3], strict=True):
+        active_levels: dict[int, int] = {}
+        for place, waiting, active in zip(reply[15::3], reply[16::3], reply[17::3], strict=True):
             level = int(place[-1:])
             levels[level] = levels.get(level, 0) + waiting
+            active_levels[level] = active_levels.get(level, 0) + active
         names = QueueCounts.__struct_fields__[1:13]
         counts = dict(zip(names, reply, strict=False))
-        return QueueCounts(name=self.name, **counts, paused_ms=reply[12] or None, workers=reply[13], levels=levels)
+        return QueueCounts(
+            name=self.name,
+            **counts,
+            paused_ms=reply[12] or None,
+            workers=reply[13],
+            dead=reply[14],
+            levels=levels,
+            active_levels=active_levels,
+        )
 
     async def notes(self, job_id: str, start: int = 0, count: int = defaults.LOG_LINES) -> JobNotes:
         """What a job, running or ended, has told of itself: its progress, and `count` lines of its log from `start`

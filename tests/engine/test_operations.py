@@ -338,7 +338,7 @@ async def test_failures_that_retention_evicts_are_kept_as_dead_letters_and_repla
     queue = engine.queue("q")
     ids = await fail(queue, gate, wait_until, 6)
     dead = queue.operations.dead_letters
-    assert await dead.count() == 5
+    assert await dead.count() == (await queue.counts()).dead == 5
     assert [job.id for job in (await dead.page()).jobs] == ids[4::-1]
     assert [job.id for job in (await dead.page(where=JobFilter(text="no 3"))).jobs] == [ids[3]]
     letter = await dead.get(ids[0])
@@ -385,6 +385,8 @@ async def test_workers_tell_what_they_run_and_since_when(
             return (await queue.counts()).active == 1
 
         await wait_until(runs, "the job runs")
+        counts = await queue.counts()
+        assert (counts.levels, counts.active_levels) == ({5: 0}, {5: 1})
         (worker,) = await queue.operations.workers()
         assert (worker.queue, worker.concurrency) == ("q", 10)
         assert [(running.id, running.name) for running in worker.running] == [(job.id, "hold")]

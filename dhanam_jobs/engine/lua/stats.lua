@@ -4,8 +4,8 @@
 -- KEYS  1 root
 -- ARGV  1 time
 -- Returns {waiting, active, delayed, blocked, parked, completed, failed, cancelled (lifetime endings), retained
--- completed, failed, cancelled, added (lifetime), paused since ms or 0, workers, then per place: place, waiting,
--- active, …}.
+-- completed, failed, cancelled, added (lifetime), paused since ms or 0, workers, dead letters, then per place:
+-- place, waiting, active, …}.
 -- include: root
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'completed', 'failed', 'cancelled', 'added', 'paused')
 local waiting, active, by_place = 0, 0, {}
@@ -25,4 +25,4 @@ local blocked = redis.call('ZCARD', root .. 'blocked')
 return {waiting, active, delayed, blocked, parked, tonumber(meta[2] or 0), tonumber(meta[3] or 0),
   tonumber(meta[4] or 0), redis.call('ZCARD', root .. 'completed'), redis.call('ZCARD', root .. 'failed'),
   redis.call('ZCARD', root .. 'cancelled'), tonumber(meta[5] or 0), tonumber(meta[6] or 0),
-  redis.call('ZCARD', root .. 'workers'), unpack(by_place)}
+  redis.call('ZCARD', root .. 'workers'), redis.call('ZCARD', root .. 'dead'), unpack(by_place)}

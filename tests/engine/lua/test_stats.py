@@ -8,7 +8,7 @@ from tests.engine.lua.ground import Ground, outcome
 
 async def test_an_unknown_queue_counts_nothing_and_makes_no_key(ground: Ground) -> None:
     """Zeros alone."""
-    assert await ground.run(scripts.STATS) == [0] * 14
+    assert await ground.run(scripts.STATS) == [0] * 15
     assert await ground.command("DBSIZE") == 0
 
 
@@ -26,8 +26,8 @@ async def test_every_state_is_counted(ground: Ground) -> None:
     await ground.enqueue(delay=50)
     await ground.run(scripts.PAUSE)
     counts = await ground.run(scripts.STATS)
-    assert counts[:14] == [1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 7, ground.now, 1]
-    assert counts[14:] == [b"waiting:1", 1, 0, b"waiting:5", 0, 1]
+    assert counts[:15] == [1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 7, ground.now, 1, 0]
+    assert counts[15:] == [b"waiting:1", 1, 0, b"waiting:5", 0, 1]
     await ground.run(scripts.RESUME)
     await ground.run(scripts.UNPARK, 5, "c")
     await ground.run_dry()
