@@ -56,7 +56,7 @@ class _Error(msgspec.Struct, frozen=True):
 
 class _Envelope(msgspec.Struct, frozen=True):
     success: bool = False
-    payload: msgspec.Raw | None = None
+    payload: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
 
@@ -132,7 +132,7 @@ class BitsoClient:
         envelope = self._envelope(answer)
         if envelope.success and answer.status < 400:
             try:
-                return msgspec.json.decode(envelope.payload or b"null", type=kind)
+                return msgspec.json.decode(envelope.payload, type=kind)
             except msgspec.DecodeError as problem:
                 raise SyncFailed(name, f"its payload can't be read: {problem}") from None
         error = envelope.error or _Error()

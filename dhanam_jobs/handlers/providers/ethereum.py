@@ -24,7 +24,7 @@ class _Error(msgspec.Struct, frozen=True):
 
 class _Reply(msgspec.Struct, frozen=True):
     id: int | str | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     error: _Error | None = None
 
 
@@ -142,7 +142,7 @@ class EthereumClient:
                 raise SyncFailed(name, f"{method} was refused with code {error.code}")
             if reply is None:
                 raise SyncFailed(name, f"{method} got no answer")
-            results.append(reply.result or msgspec.Raw(b"null"))
+            results.append(reply.result)
         return results
 
     def _decoded(self, raw: msgspec.Raw, kind: Any) -> Any:

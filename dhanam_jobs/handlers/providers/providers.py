@@ -5,6 +5,7 @@ The demo's connections are answered by the sandbox alone, everybody else's by th
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from dhanam_jobs.handlers.providers.transport import CALL_TIMEOUT_S, Transport
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Store
+    from dhanam_jobs.handlers.store.provider_health import Health
     from dhanam_jobs.handlers.token_cipher import TokenCipher
 
 BITSO_URL: Final = "https://api.bitso.com/v3"
@@ -116,6 +118,8 @@ class Providers:
     ) -> None:
         self.cipher = cipher
         self.now = now
+        self.scanning = asyncio.Lock()
+        """Held while a chain is read block by block: one reader of this process at a time."""
         self._store = store
         self._live = Side(live, client, allowances, name="", timeout=timeout, share=share)
         self._sandbox = None
@@ -186,7 +190,7 @@ class Providers:
             raise RateLimited(provider, "it asked for a pause", retry_after=limited, scope="provider")
         refused = 0.0
 
-        def enter(row: breaker.Health) -> breaker.Health:
+        def enter(row: Health) -> Health:
             nonlocal refused
             refused = breaker.wait_s(row, now)
             return row if refused else breaker.entered(row, now)
@@ -198,7 +202,7 @@ class Providers:
     async def _record(self, provider: str, region: str, tally: breaker.Tally, until: dt.datetime | None) -> None:
         now = self.now()
 
-        def record(row: breaker.Health) -> breaker.Health:
+        def record(row: Health) -> Health:
             after = breaker.recorded(row, tally, now)
             return after if until is None else breaker.limited(after, until)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import email.utils
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,6 +28,7 @@ DEFAULT_RETRY_AFTER_S: Final = 60.0
 MAX_RETRY_AFTER_S: Final = 3600.0
 _LIMITS = (420, 429)
 _SILENT = (408, 504)
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,7 +41,7 @@ class Answer(msgspec.Struct, frozen=True):
     def decode(self, kind: Any, provider: str) -> Any:
         """The body as JSON of that type; raises SyncFailed, naming where it differs but nothing of its content."""
         try:
-            return msgspec.json.decode(self.body, type=kind)
+            return msgspec.json.decode(_without_nul(self.body), type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SyncFailed(provider, f"an answer of status {self.status} can't be read: {error}") from None
 
@@ -161,6 +163,11 @@ def retry_after_s(header: str | None, now: dt.datetime | None = None) -> float:
     if seconds != seconds:
         return DEFAULT_RETRY_AFTER_S
     return min(max(seconds, 1.0), MAX_RETRY_AFTER_S)
+
+
+def _without_nul(body: bytes) -> bytes:
+    # Legal in JSON, and refused by PostgreSQL in texts.
+    return _NUL.sub(rb"\1", body) if b"\\u0000" in body else body
 
 
 def read_each(raw: Sequence[msgspec.Raw], kind: Any) -> tuple[list[Any], int]:

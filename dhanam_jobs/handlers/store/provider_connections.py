@@ -122,6 +122,10 @@ class ProviderConnections(TableQueries):
         values = {**cleared, "rate_limited_until": None, "last_synced_at": now, "updated_at": now, **secrets}
         return await self._merge(connection_id, changes, values)
 
+    async def set_metadata(self, connection_id: str, changes: Mapping[str, Any]) -> bool:
+        """Set metadata fields one by one; the others stay. False where the connection is gone."""
+        return await self._merge(connection_id, changes, {})
+
     async def set_failed(self, connection_id: str, code: str, error: str) -> bool:
         """Note why a sync failed, for the person to see; `updated_at` stays. False where the connection is gone."""
         values = {"status": "error", "error_code": code, "error": error, "failed_at": utc_now()}
@@ -165,7 +169,7 @@ class ProviderConnections(TableQueries):
             .order_by(connection_attempts.c.attempted_at, connection_attempts.c.id)
         )
         async with self._connections.reading() as connection:
-            return [msgspec.convert(dict(row), Attempt) for row in (await connection.execute(query)).mappings()]
+            return [Attempt(**dict(row)) for row in (await connection.execute(query)).mappings()]
 
     async def set_account_states(self, account_ids: Sequence[str], status: str, error: str | None = None) -> None:
         """Set the feed's state of accounts, with a row for each that has none."""

@@ -28,6 +28,7 @@ from dhanam_jobs.handlers.store.spaces import Spaces
 from dhanam_jobs.handlers.store.synced_books import SyncedBooks
 from dhanam_jobs.handlers.store.transactions import Transactions
 from dhanam_jobs.handlers.store.users import Users
+from dhanam_jobs.handlers.store.wallets import Wallets
 
 
 class Queries:
@@ -44,6 +45,7 @@ class Queries:
         self.provider_connections = ProviderConnections(connections)
         self.provider_health = ProviderHealth(connections)
         self.synced_books = SyncedBooks(connections)
+        self.wallets = Wallets(connections)
 
 
 class Store(Queries):

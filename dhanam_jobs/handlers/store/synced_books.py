@@ -102,8 +102,7 @@ def _again_on_conflict(
 ) -> Callable[Concatenate[SyncedBooks, P], Coroutine[Any, Any, T]]:
     """Run the transaction again where PostgreSQL chose it as the victim of a deadlock."""
 
-    @functools.wraps(method)
-    async def run(self: SyncedBooks, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self: SyncedBooks, /, *args: P.args, **kwargs: P.kwargs) -> T:
         # Within a caller's transaction the whole of it would have to run again, which is the caller's to do.
         tries = _TRIES if isinstance(self._connections, PooledConnections) else 1
         for attempt in range(1, tries + 1):
@@ -115,6 +114,7 @@ def _again_on_conflict(
             await asyncio.sleep(0.01 * attempt)
         raise AssertionError("unreachable")
 
+    functools.update_wrapper(run, method)
     return run
 
 

@@ -1,0 +1,152 @@
+"""The job `sync-wallets`: balances and history of read-only wallets, of one user or of all, one child job each.
+
+What a wallet's sync does is syncs/'s; how children are run and waited for is fan_out.py's. One wallet that fails
+leaves the others alone; the job says so by failing at its end where trying again may help, and by its counts where not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from dhanam_jobs.engine import JobContext, Registry
+from dhanam_jobs.handlers.envelope import envelope_of
+from dhanam_jobs.handlers.fan_out import Child, fan_out
+
+if TYPE_CHECKING:
+    from dhanam_jobs.handlers.providers import Providers
+    from dhanam_jobs.handlers.store import Store
+    from dhanam_jobs.handlers.store.wallets import Wallet
+
+JOB_NAME: Final = "sync-wallets"
+TIMEOUT_S: Final = 900.0
+
+
+class SyncWallets(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Whose wallets; None means everybody's but the demo's."""
+
+    user_id: str | None = None
+
+
+class WalletsSynced(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """How many wallets (for all users: users) were synced, of how many, and how many failed.
+
+    `transactions` counts new and changed ones; `missingPrices` names coins that kept their old value; `failures` says
+    why each failed.
+    """
+
+    synced: int
+    total: int
+    errors: int
+    transactions: int = 0
+    missing_prices: list[str] = []
+    failures: list[str] = []
+
+
+class Resources(Protocol):
+    """What the handler needs of the worker's resources."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def providers(self) -> Providers: ...
+
+
+def register(registry: Registry) -> None:
+    """Add the job to the registry: one at a time per user, and one for all."""
+    registry.job(
+        JOB_NAME,
+        queue="sync-transactions",
+        unique=lambda payload: f"wallets:{payload.user_id or ''}",
+        accept=envelope_of(JOB_NAME),
+        timeout=TIMEOUT_S,
+    )(sync_wallets)
+
+
+async def sync_wallets(ctx: JobContext, payload: SyncWallets) -> WalletsSynced:
+    """Run the job."""
+    from dhanam_jobs.handlers.providers import ProviderError, as_signal
+
+    resources: Resources = ctx.resources
+    if payload.user_id is None:
+        return await _all_users(ctx, resources.store)
+    try:
+        return await sync_wallets_of(resources.store, resources.providers, payload.user_id)
+    except ProviderError as error:
+        raise as_signal(error) from error
+
+
+async def _all_users(ctx: JobContext, store: Store) -> WalletsSynced:
+    users = await store.wallets.owners()
+    ended = await fan_out(ctx, [Child(each, SyncWallets(each), priority=ctx.job.priority) for each in users])
+    done = [msgspec.convert(each.result, WalletsSynced) for each in ended if each.error is None]
+    failed = [each for each in ended if each.error is not None]
+    return WalletsSynced(
+        synced=len(done),
+        total=len(users),
+        errors=len(failed) + sum(each.errors for each in done),
+        transactions=sum(each.transactions for each in done),
+        missing_prices=sorted({coin for each in done for coin in each.missing_prices}),
+        failures=[f"{each.key}: {each.error}" for each in failed] + [text for each in done for text in each.failures],
+    )
+
+
+async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> WalletsSynced:
+    """Sync the wallets of a user's spaces.
+
+    Raises the first ProviderError that trying again may mend, after all wallets have had their turn.
+    """
+    from dhanam_jobs.handlers.providers import BudgetSpent, CircuitOpen, ProviderError, RateLimited
+    from dhanam_jobs.handlers.syncs.eth_scan import scan_ethereum
+    from dhanam_jobs.handlers.syncs.wallets import sync_wallet
+
+    wallets = await store.wallets.of_user(user_id)
+    failures: list[str] = []
+    again: list[ProviderError] = []
+    missing: set[str] = set()
+    transactions = synced = 0
+
+    async def failed(name: str, account_ids: list[str], error: ProviderError) -> None:
+        failures.append(f"{name}: {error}")
+        if isinstance(error, BudgetSpent | CircuitOpen | RateLimited):
+            # Nothing is wrong with the wallets.
+            again.append(error)
+            return
+        await store.provider_connections.set_account_states(account_ids, "error", str(error))
+        if not error.permanent:
+            again.append(error)
+
+    for wallet in wallets:
+        try:
+            one = await sync_wallet(store, providers, wallet)
+        except ProviderError as error:
+            await failed(f"account {wallet.account_id}", [wallet.account_id], error)
+            continue
+        synced += 1
+        transactions += one.transactions
+        missing |= {one.missing_price} if one.missing_price else set()
+        await store.provider_connections.set_account_states([wallet.account_id], "active")
+    for demo in sorted({wallet.is_demo for wallet in wallets if wallet.coin == "eth"}):
+        try:
+            scanned = await scan_ethereum(store, providers, demo=demo)
+        except ProviderError as error:
+            await failed("the chain's history", _ids(wallets, "eth", demo), error)
+            continue
+        transactions += scanned.transactions
+        missing |= {"ETH"} if scanned.missing_price else set()
+    if again:
+        raise again[0]
+    return WalletsSynced(
+        synced=synced,
+        total=len(wallets),
+        errors=len(failures),
+        transactions=transactions,
+        missing_prices=sorted(missing),
+        failures=failures,
+    )
+
+
+def _ids(wallets: list[Wallet], coin: str, demo: bool) -> list[str]:
+    return [wallet.account_id for wallet in wallets if wallet.coin == coin and wallet.is_demo is demo]
