@@ -95,6 +95,7 @@ class ProcessPool:
     def __init__(self) -> None:
         self._idle: list[_Process] = []
         self._all: set[_Process] = set()
+        self._starting: set[asyncio.Task[_Process]] = set()
         self._closed = False
 
     async def run(self, job_type: JobType, context: JobContext, payload: Any) -> Any:
@@ -143,6 +144,21 @@ class ProcessPool:
             if process.popen.poll() is None:
                 return process
             await self._end(process)
+        # Shielded: a process that is being started when its job is interrupted is not lost, but kept for another.
+        starting = asyncio.get_running_loop().create_task(self._start(), name="start a process")
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, started: asyncio.Task[_Process]) -> None:
+        if not started.cancelled() and started.exception() is None:
+            self._idle.append(started.result())
+
+    async def _start(self) -> _Process:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -167,6 +183,8 @@ class ProcessPool:
     async def close(self) -> None:
         """Ends all processes and reaps them."""
         self._closed = True
+        if self._starting:
+            await asyncio.wait(self._starting)
         self._idle.clear()
         await asyncio.gather(*(self._end(process) for process in list(self._all)))
 

@@ -68,9 +68,8 @@ class Keys:
                     found.append(name)
                 elif suffix.startswith((":result:", ":throttled:")) and await self.command("PTTL", name) < 0:
                     found.append(f"{name}: kept for ever")
-                elif suffix.startswith(":log:"):
-                    if not await self.command("HEXISTS", f"{root}:notes", suffix[len(":log:") :]):
-                        found.append(f"{name}: its job has no notes")
+                elif suffix.startswith(":log:") and not await self.command("HEXISTS", f"{root}:notes", suffix[5:]):
+                    found.append(f"{name}: its job has no notes")
             for kind in ("joined", "notes"):
                 for job in await self.command("HKEYS", f"{root}:{kind}"):
                     if not await self.command("HEXISTS", f"{root}:ended", job):

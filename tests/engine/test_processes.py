@@ -145,6 +145,22 @@ def state_of(pid: int) -> str:
         return "Z"
 
 
+async def test_a_process_whose_job_is_interrupted_while_it_starts_is_not_lost(
+    engine: Engine, in_process: Callable[..., None]
+) -> None:
+    """The next job gets it, and it ends with the worker."""
+    in_process(handlers.add)
+    queue = engine.queue("heavy")
+    async with Worker(queue, concurrency=1) as worker:
+        job = await queue.enqueue(handlers.Numbers(1, 1), timeout=0.000001)
+        with pytest.raises(JobFailed, match="TimeoutError"):
+            await job.result(timeout=20)
+        result = await (await queue.enqueue(handlers.Numbers(1, 2))).result(timeout=20)
+    assert result["sum"] == 3
+    assert not alive(result["pid"])
+    assert worker.running == 0
+
+
 async def test_a_process_ends_with_a_program_that_was_killed(start_redis: StartRedis, wait_until: WaitUntil) -> None:
     """Also while it computes; its handler stands in the program's own file, which is not started again by that."""
     program = await asyncio.create_subprocess_exec(

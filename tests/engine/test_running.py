@@ -26,6 +26,7 @@ from dhanam_jobs.engine import (
     Worker,
     defaults,
 )
+from dhanam_jobs.engine.inbox import Message
 from tests.conftest import WaitUntil
 
 
@@ -118,6 +119,20 @@ async def test_a_cancellation_whose_message_was_lost_is_found_by_asking(
         with pytest.raises(JobFailed, match="found"):
             await job.result(timeout=10)
         assert worker.running == 0
+
+
+async def test_a_cancellation_that_overtakes_the_claim_is_kept_for_it(engine: Engine, gate: Gate) -> None:
+    """A worker that hears of a claim which it does not know yet cancels it when it comes, without running it."""
+    queue = engine.queue("work")
+    async with Worker(queue) as worker, asyncio.timeout(20):
+        worker.pause()
+        job = await queue.enqueue("gate", 1)
+        level, _, entry = job.id.partition("-")
+        worker._told(Message(cancel=job.id, place=f"waiting:{level}", entry=entry, reason="early"))
+        worker.resume()
+        with pytest.raises(JobFailed, match="early"):
+            await job.result(timeout=10)
+    assert gate.begun.empty()
 
 
 async def test_a_thread_sees_its_cancellation(engine: Engine, registry: Registry) -> None:
@@ -300,7 +315,7 @@ async def test_middleware_stands_around_every_run(engine: Engine, registry: Regi
 
 
 async def test_hooks_are_told_of_a_final_failure_and_only_of_that(engine: Engine, registry: Registry) -> None:
-    """The job's own and the middleware's, once the failure counts; they may enqueue, and their own errors harm nobody."""
+    """The job's own and the middleware's, once it counts; they may enqueue, and their own errors harm nobody."""
     told: asyncio.Queue[tuple[str, str, int]] = asyncio.Queue()
 
     class Watch(Middleware):
