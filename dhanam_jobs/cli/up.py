@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dhanam_jobs.cli import logs
+from dhanam_jobs.cli.equipment import equip
 from dhanam_jobs.cli.surroundings import fail, read_settings, server_directory, told_failures
 from dhanam_jobs.settings import Settings
 
 if TYPE_CHECKING:
     from dhanam_jobs.engine import Engine, Supervisor
     from dhanam_jobs.engine.embedded import EmbeddedServer
+    from dhanam_jobs.handlers.resources import Resources
     from dhanam_jobs.handlers.store import Store
     from dhanam_jobs.http.serve import HttpServer
 
@@ -131,7 +133,8 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
             await create_demo(store)
         if signals.ending.is_set():
             return
-        supervisor = _supervisor(settings, wanted, engine, store, alone=server is not None)
+        resources = await equip(settings, store, stack)
+        supervisor = _supervisor(wanted, engine, resources, alone=server is not None)
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)
         await supervisor.start()
@@ -186,14 +189,13 @@ async def _connect(settings: Settings, url: str, store: Store, stack: contextlib
     return engine
 
 
-def _supervisor(settings: Settings, wanted: Wanted, engine: Engine, store: Store, *, alone: bool) -> Supervisor:
+def _supervisor(wanted: Wanted, engine: Engine, resources: Resources, *, alone: bool) -> Supervisor:
     from dhanam_jobs.engine import Supervisor
-    from dhanam_jobs.handlers.resources import Resources
 
     queues: Sequence[str] | None = wanted.queues
     if not wanted.workers:
         queues = []
-    return Supervisor(engine, queues, resources=Resources(store=store), alone=alone and wanted.workers)
+    return Supervisor(engine, queues, resources=resources, alone=alone and wanted.workers)
 
 
 async def _start_http(

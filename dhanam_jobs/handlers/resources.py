@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dhanam_jobs.handlers.mail.mailer import Mailer
     from dhanam_jobs.handlers.store import Store
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The store."""
+    """The store, and what sends letters."""
 
     store: Store
+    mailer: Mailer
