@@ -92,9 +92,15 @@ class Link:
         # One time-out stands around the whole of each call; one on the socket would cost a wait_for for every send.
         self._connection: AbstractConnection = kind(socket_timeout=None, socket_read_size=_SOCKET_READ_BYTES, **options)
 
-    async def call(self, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
+    async def call(
+        self,
+        *arguments: Argument,
+        timeout: float = defaults.CALL_TIMEOUT,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Any:
         """Sends one command and returns its reply. Raises redis-py's errors; after any but a reply error, and after a
-        cancellation, the connection is closed and the command may or may not have taken effect."""
+        cancellation, the connection is closed and the command may or may not have taken effect. `meanwhile` is called
+        once the command is on its way."""
         connection = self._connection
         try:
             async with asyncio.timeout(timeout):
@@ -104,6 +110,8 @@ class Link:
                 if not connection.is_connected:
                     await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_packed_command(_pack(arguments), check_health=False)
+                if meanwhile is not None:
+                    meanwhile()
                 # Not redis-py's time-out for a read: it returns None, and leaves a reply for the next call to mistake.
                 return await connection.read_response()
         except redis.exceptions.ResponseError as error:
@@ -117,10 +125,16 @@ class Link:
             await self._drop()
             raise
 
-    async def run(self, script: Script, *arguments: Argument, timeout: float = defaults.CALL_TIMEOUT) -> Any:
+    async def run(
+        self,
+        script: Script,
+        *arguments: Argument,
+        timeout: float = defaults.CALL_TIMEOUT,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Any:
         """Runs a script whose only key is the first of `arguments`."""
         try:
-            return await self.call("EVALSHA", script.sha, 1, *arguments, timeout=timeout)
+            return await self.call("EVALSHA", script.sha, 1, *arguments, timeout=timeout, meanwhile=meanwhile)
         except NoScriptError:
             return await self.call("EVAL", script.text, 1, *arguments, timeout=timeout)
 

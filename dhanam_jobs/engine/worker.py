@@ -98,6 +98,7 @@ class Worker:
         self._bell = Bell(queue, self._wants_work, self._heard)
         self._inbox = Inbox(queue, self._told, self._missed)
         self._call = 0
+        self._brought: list[Any] = []
         self._held: dict[tuple[str, bytes], Claim] = {}
         self._outcomes: list[Outcome] = []
         self._wake = asyncio.Event()
@@ -277,6 +278,7 @@ class Worker:
         log.error("queue %s: worker %s was declared dead, %d claims are lost", self.queue.name, self.name, lost)
         self._heart.remove(self.queue.root, self.name)
         self._outcomes.clear()
+        self._brought = []
         self._held.clear()
         self._slots.lose()
         await self._register()
@@ -295,6 +297,8 @@ class Worker:
             if self._slots.releasing:
                 self._in_claim_order()
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
+            if not outcomes:
+                self._hand_out()
             free = self.concurrency - self._occupied() if self._claiming and not self.paused else 0
             want = free if outcomes or self._look else 0
             if free > 0 and want == 0:
@@ -334,7 +338,8 @@ class Worker:
     def _occupied(self) -> int:
         # A claim whose outcome waits to be settled no longer holds its slot; a handler that goes on after its claim was
         # lost still does.
-        return len(self._held) - len(self._outcomes) + self._slots.haunted
+        brought = sum(map(len, self._brought[1::2])) if self._brought else 0
+        return len(self._held) + brought - len(self._outcomes) + self._slots.haunted
 
     async def _trip(self, outcomes: list[Outcome], want: int) -> None:
         fair = int(self._debt)
@@ -350,9 +355,14 @@ class Worker:
             for outcome in outcomes:
                 claim = outcome.claim
                 arguments += (claim.place, claim.entry, claim.id, outcome.kind, outcome.body)
-            reply = await self._link.run(scripts.SETTLE, *arguments)
+            script = scripts.SETTLE
         else:
-            reply = await self._link.run(scripts.CLAIM, *head)
+            arguments = [*head]
+            script = scripts.CLAIM
+        try:
+            reply = await self._link.run(script, *arguments, meanwhile=self._hand_out)
+        finally:
+            self._hand_out()  # where the call was never sent
         status = reply[0]
         self._clock.set(reply[1])
         self.fetched = asyncio.get_running_loop().time()
@@ -368,7 +378,8 @@ class Worker:
         if reply[3] == b"paused":
             return
         self._debt -= fair
-        taken = self._take(reply, 4)
+        self._brought = reply[4:]
+        taken = sum(map(len, self._brought[1::2]))
         self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self.concurrency))
         if taken >= want > 0:
             self._look = True
@@ -384,11 +395,17 @@ class Worker:
             elif self._hooks and outcome.kind.startswith(("failed", "-failed")):
                 self._hooks.tell(claim, outcome.body)
 
-    def _take(self, reply: list[Any], start: int) -> int:
-        """Hands the claims of a reply to the slots; returns how many there were."""
-        taken = 0
+    def _hand_out(self) -> None:
+        """Hands what the last trip brought to the slots. Where there is something to settle, that happens once the next
+        trip is on its way, so that Redis doesn't wait while the claims are read."""
+        brought, self._brought = self._brought, []
+        if brought:
+            self._take(brought)
+
+    def _take(self, brought: list[Any]) -> None:
+        """Hands claims to the slots: place, entries, place, …"""
         ready, early = self._slots.ready, self._slots.early
-        for place, entries in zip(reply[start::2], reply[start + 1 :: 2], strict=True):
+        for place, entries in zip(brought[::2], brought[1::2], strict=True):
             where = place.decode()
             level = int(where[-1])
             for entry, fields in entries:
@@ -396,14 +413,12 @@ class Worker:
                     continue
                 claim = Claim(where, level, entry, fields)
                 self._held[where, entry] = claim
-                taken += 1
                 if early and (reason := early.pop((where, entry.decode()), None)) is not None:
                     self._outcomes.append(self._executor.cancelled(claim, reason[0]))
                 else:
                     ready.append(claim)
         if ready:
             self._slots.pass_on()
-        return taken
 
     async def _recover(self, outcomes: list[Outcome], call: int) -> None:
         """After a call without an answer: learns what it did, repeats what it did not, adopts what it brought."""
@@ -428,7 +443,7 @@ class Worker:
                 self._settled(outcomes, reply[2])
             else:
                 self._outcomes[:0] = outcomes
-            self._take(reply, 4)
+            self._take(reply[4:])
             self._look = True
             return
 
