@@ -13,7 +13,7 @@ from dhanam_jobs.handlers.providers import AuthFailed, ProviderUnavailable, Rate
 if TYPE_CHECKING:
     from tests.handlers.syncs.conftest import Bank
 
-TICKERS = [
+TICKERS: list[dict[str, Any]] = [
     {"book": "btc_mxn", "last": "1800000.00", "volume": "12.5"},
     {"book": "usd_mxn", "last": "20.00"},
     {"book": "usdt_mxn", "last": "20.10"},
@@ -241,7 +241,7 @@ async def test_success_false_with_status_200_is_an_error(bank: Bank) -> None:
 async def test_odd_but_legal_balances_cost_only_themselves(bank: Bank) -> None:
     """Nulls, unknown fields, huge numbers, duplicates and broken entries beside good ones."""
     bank.world.tickers = TICKERS
-    held = [
+    held: list[dict[str, Any]] = [
         balance("mxn", "5", mystery={"deep": [1]}),
         balance("mxn", "5"),
         balance("btc", "1e400"),
