@@ -18,11 +18,12 @@ import redis.asyncio
 from . import defaults, keys
 from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
 from .link import Argument, Unreachable, client, run_script
+from .listener import Listener
 from .options import EnqueueOptions
 from .queue import Queue, QueueStats
 from .registry import Registry
 from .request import JobRequest
-from .results import Job, Listener
+from .results import Job
 from .schedules import Schedules
 from .scripts import Script
 
@@ -30,13 +31,14 @@ _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
 class ServerReport:
-    """What `Engine.check_server` found: `flavour` ("redis" or "valkey"), `version`, and `warnings`, each a sentence
-    about what could be lost."""
+    """What `Engine.check_server` found: `flavour` ("redis" or "valkey"), `version`, `warnings`, each a sentence about
+    what could be lost, and `cluster`, True where it is one of a Redis Cluster."""
 
-    def __init__(self, flavour: str, version: str, warnings: list[str]) -> None:
+    def __init__(self, flavour: str, version: str, warnings: list[str], cluster: bool = False) -> None:
         self.flavour = flavour
         self.version = version
         self.warnings = warnings
+        self.cluster = cluster
 
 
 class Engine:
@@ -129,10 +131,11 @@ class Engine:
         return [await self.queue(row.name).stats() for row in self.registry.queues]
 
     def listener(self, queue: Queue) -> Listener:
-        """The queue's one listener for results."""
-        listener = self._listeners.get(queue.name)
+        """Who listens for the ends of the queue's jobs: one for all queues, except on a cluster."""
+        name = queue.name if self.report is not None and self.report.cluster else ""
+        listener = self._listeners.get(name)
         if listener is None:
-            listener = self._listeners[queue.name] = Listener(queue)
+            listener = self._listeners[name] = Listener(self)
         return listener
 
     @property
@@ -211,7 +214,7 @@ class Engine:
             warnings.append(
                 "the server keeps no append-only file: what was stored since its last snapshot is lost when it crashes"
             )
-        return ServerReport(flavour, version, warnings)
+        return ServerReport(flavour, version, warnings, bool(info.get("cluster_enabled")))
 
     async def _config(self, name: str) -> str | None:
         try:

@@ -155,12 +155,12 @@ class SyncQueue:
         deadline = None if timeout is None else time.monotonic() + timeout
         offset: bytes | None = None
         while True:
-            reply = self._engine.run(scripts.WAIT, self.root, job_id, defaults.RESULT_KEEP_MS)
-            if reply[0] == b"ended":
-                return msgspec.json.decode(reply[1], type=Record)
-            if reply[0] == b"missing":
+            newest, answer = self._engine.run(scripts.WAIT, self.root, defaults.RESULT_KEEP_MS, job_id)
+            if isinstance(answer, bytes):
+                return msgspec.json.decode(answer, type=Record)
+            if answer == 0:
                 raise JobNotFound(f"job {job_id} on {self.name!r} was removed, or ended and is no longer kept")
-            offset = self._listen(job_id, offset or reply[1], deadline)
+            offset = self._listen(job_id, offset or newest, deadline)
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResultTimeout(f"job {job_id} on {self.name!r} had not ended after {timeout} s")
 

@@ -192,7 +192,7 @@ async def test_an_outcome_of_which_no_record_is_kept_counts_all_the_same(ground:
     await ground.register()
     first, unkept = await ground.enqueue(), await ground.enqueue(unique="k")
     claims = await ground.claim()
-    await ground.run(scripts.WAIT, unkept, 1000)
+    await ground.run(scripts.WAIT, 1000, unkept)
     await ground.settle(outcome(claims[0]), keep=1)
     await ground.settle(outcome(claims[1], "-completed k", '{"state":"completed"}'), keep=1)
     assert await ground.command("HKEYS", ground.key("ended")) == [first.encode()]

@@ -56,7 +56,7 @@ async def test_a_known_id_returns_the_existing_job_in_every_state(ground: Ground
     assert await ground.run(scripts.ENQUEUE, *again) == [[b"mine"], [1]]
     (claim,) = await ground.claim()
     assert await ground.run(scripts.ENQUEUE, *again) == [[b"mine"], [1]]
-    await ground.run(scripts.WAIT, "mine", 1000)
+    await ground.run(scripts.WAIT, 1000, "mine")
     await ground.settle(outcome(claim), keep=1)
     assert await ground.run(scripts.ENQUEUE, *again) == [[b"mine"], [1]]
     await ground.command("ZREM", ground.key("completed"), "mine")
@@ -73,7 +73,7 @@ async def test_rerun_replaces_an_ended_job_and_its_kept_result_only(ground: Grou
     again = ["5", '{"id":"mine","mode":"rerun_finished"}', "greet", "2"]
     assert await ground.run(scripts.ENQUEUE, *again) == [[b"mine"], [1]]
     (claim,) = await ground.claim()
-    await ground.run(scripts.WAIT, "mine", 1000)
+    await ground.run(scripts.WAIT, 1000, "mine")
     await ground.settle(outcome(claim))
     assert await ground.run(scripts.ENQUEUE, *again) == [[b"mine"], []]
     assert await ground.find("mine") == "waiting"

@@ -186,7 +186,7 @@ async def test_a_result_that_somebody_waits_for_is_kept_beside_retention(ground:
     """It has a time to live, and the wait is over."""
     await ground.register()
     job_id = await ground.enqueue()
-    await ground.run(scripts.WAIT, job_id, 1000)
+    await ground.run(scripts.WAIT, 1000, job_id)
     (claim,) = await ground.claim()
     await ground.settle(outcome(claim), keep=0)
     assert 0 < await ground.command("PTTL", ground.key(f"result:{job_id}")) <= 600_000
@@ -274,7 +274,7 @@ async def test_a_full_server_still_settles_and_claims(own_ground: Ground, kind: 
     await ground.register()
     job_id = await ground.enqueue(unique="k", level=3)
     following = await ground.enqueue()
-    await ground.run(scripts.WAIT, job_id, 1000)
+    await ground.run(scripts.WAIT, 1000, job_id)
     (claim,) = await ground.claim(1)
     await ground.fill()
     reply = await ground.settle(outcome(claim, kind, body), want=2)

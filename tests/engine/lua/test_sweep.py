@@ -183,7 +183,7 @@ async def test_it_promotes_what_is_due_during_a_pause_too_and_counts_the_parked(
 async def test_it_forgets_waits_that_are_over(ground: Ground) -> None:
     """A waiter that went away keeps no result."""
     job_id = await ground.enqueue()
-    await ground.run(scripts.WAIT, job_id, 1000)
+    await ground.run(scripts.WAIT, 1000, job_id)
     ground.now += 999
     await ground.sweep()
     assert await ground.command("ZCARD", ground.key("waited")) == 1
