@@ -23,6 +23,7 @@ from dhanam_jobs.handlers.store.emails import Emails
 from dhanam_jobs.handlers.store.errors import StoreError
 from dhanam_jobs.handlers.store.provider_connections import ProviderConnections
 from dhanam_jobs.handlers.store.provider_health import ProviderHealth
+from dhanam_jobs.handlers.store.reports import Reports
 from dhanam_jobs.handlers.store.rules import Rules
 from dhanam_jobs.handlers.store.spaces import Spaces
 from dhanam_jobs.handlers.store.synced_books import SyncedBooks
@@ -42,6 +43,7 @@ class Queries:
         self.transactions = Transactions(connections)
         self.rules = Rules(connections)
         self.emails = Emails(connections)
+        self.reports = Reports(connections)
         self.provider_connections = ProviderConnections(connections)
         self.provider_health = ProviderHealth(connections)
         self.synced_books = SyncedBooks(connections)
