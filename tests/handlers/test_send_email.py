@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ from dhanam_jobs.handlers.mail.delivery import (
 from dhanam_jobs.handlers.mail.mailer import Mailer
 from dhanam_jobs.handlers.mail.message import Message
 from dhanam_jobs.handlers.send_email import JOB_NAME, QUEUE_NAME, SendEmail
+from dhanam_jobs.handlers.store.columns import utc_now
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -290,6 +293,34 @@ async def test_one_address_gets_so_many_letters_an_hour_and_urgent_ones_apart(
         other = await post.enqueue({**SYNCED, "to": "luis@example.test"})
         assert (await other.result(timeout=10))["skipped"] is False
     assert len(taken.messages) == 4
+
+
+async def test_letters_that_begin_at_once_count_each_other(household: Household) -> None:
+    """Many workers, one address: exactly as many pass as may; another address isn't held back."""
+    emails = household.store.emails
+    begun = await asyncio.gather(
+        *(emails.begin(f"m{n}", "ana@example.test", "welcome", urgent=False, limit=4) for n in range(12)),
+        emails.begin("other", "luis@example.test", "welcome", urgent=False, limit=4),
+    )
+
+    waits = [row.wait_s for row in begun[:-1] if row.wait_s is not None]
+    assert len(waits) == 8
+    assert all(3500 < wait <= 3600 for wait in waits)
+    assert begun[-1].wait_s is None
+
+
+async def test_deliveries_are_forgotten_by_age(household: Household) -> None:
+    """What is pruned is no longer known as sent, and what is newer stays."""
+    emails = household.store.emails
+    await emails.begin("m", "ana@example.test", "welcome", urgent=False, limit=4)
+    await emails.finish("m")
+    await emails.forget("m")
+    now = utc_now()
+
+    assert await emails.prune(now - dt.timedelta(days=1)) == 0
+    assert (await emails.begin("m", "ana@example.test", "welcome", urgent=False, limit=4)).sent_before
+    assert await emails.prune(now + dt.timedelta(seconds=1)) == 1
+    assert not (await emails.begin("m", "ana@example.test", "welcome", urgent=False, limit=4)).sent_before
 
 
 async def test_without_a_way_out_the_job_fails_at_once(post: Post) -> None:
