@@ -16,7 +16,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-SECRET_FIELDS: Final = ("jwt_secret", "encryption_key", "smtp_password")
+SECRET_FIELDS: Final = (
+    "jwt_secret",
+    "encryption_key",
+    "encryption_key_previous",
+    "smtp_password",
+    "belvo_secret_key_password",
+    "plaid_secret",
+)
 AUTH_MODES: Final = ("local", "jwks")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 Concurrency = Annotated[int, msgspec.Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
@@ -71,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_issuer: Text = "dhanam-api"
     jwt_audience: Text = "dhanam-web"
     encryption_key: str = ""
+    encryption_key_previous: str = ""
     bitso_url: HttpUrl | None = None
     belvo_url: HttpUrl | None = None
     plaid_url: HttpUrl | None = None
@@ -79,6 +87,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     esg_url: HttpUrl | None = None
     prices_url: HttpUrl | None = None
     rates_url: HttpUrl | None = None
+    belvo_secret_key_id: Text | None = None
+    belvo_secret_key_password: Text | None = None
+    plaid_client_id: Text | None = None
+    plaid_secret: Text | None = None
     smtp_host: Text | None = None
     smtp_port: Port = 587
     smtp_secure: Annotated[bool, msgspec.Meta(description="true, false, 1 or 0")] = False
@@ -246,6 +258,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "log_level": _one_of(*LOG_LEVELS),
     "jwt_secret": _long_secret,
     "encryption_key": _exact_secret,
+    "encryption_key_previous": _exact_secret,
     "email_from": _address,
     "support_email": _address,
 }

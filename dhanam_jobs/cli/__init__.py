@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "stats": ("look", "stats"),
     "job": ("look", "job"),
     "inspect": ("look", "inspect"),
+    "sandbox": ("sandbox", "sandbox"),
     "redis": ("redis_shell", "redis"),
 }
 """Command: module in this package and the function in it."""
@@ -41,6 +42,7 @@ SUMMARIES: Final = {
     "stats": "Show the counts of every queue.",
     "job": "Show one job.",
     "inspect": "Check that what must always be true is true.",
+    "sandbox": "The providers' stand-ins as a server of their own.",
     "redis": "A small redis-cli to our server.",
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from dhanam_jobs.cli.equipment import make_cipher
 from dhanam_jobs.cli.surroundings import fail, read_settings, run, store_of
 from dhanam_jobs.settings import Settings
 
@@ -24,7 +25,7 @@ _ERRORS_SHOWN = 20
 @click.argument("file", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def load(file: Path, as_json: bool) -> None:
-    """Load users, spaces, members, accounts, budgets, categories and rules; what is known already is updated.
+    """Load users, spaces, members, accounts, budgets, categories, rules and connections; the known are updated.
 
     The whole file is stored, or nothing. docs/load-format.md shows its shape.
     """
@@ -34,7 +35,7 @@ def load(file: Path, as_json: bool) -> None:
         from dhanam_jobs.handlers.load import load_file
 
         async with store_of(settings) as store:
-            return await load_file(store, file)
+            return await load_file(store, file, make_cipher(settings))
 
     report = run(main)
     if as_json:
@@ -132,7 +133,7 @@ def reset() -> None:
         from dhanam_jobs.handlers.demo import reset_demo
 
         async with store_of(settings) as store:
-            await reset_demo(store)
+            await reset_demo(store, make_cipher(settings))
 
     run(main)
     click.echo("the demo data is as new")

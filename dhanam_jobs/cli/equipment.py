@@ -3,24 +3,91 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dhanam_jobs.cli.surroundings import fail
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.mail.mailer import Mailer
+    from dhanam_jobs.handlers.providers import Providers
     from dhanam_jobs.handlers.resources import Resources
     from dhanam_jobs.handlers.store import Store
+    from dhanam_jobs.handlers.token_cipher import TokenCipher
     from dhanam_jobs.settings import Settings
 
+log = logging.getLogger("dhanam_jobs.up")
 
-async def equip(settings: Settings, store: Store, stack: contextlib.AsyncExitStack) -> Resources:
-    """Return the handlers' resources; the stack closes them, the store apart."""
+
+async def equip(settings: Settings, store: Store, stack: contextlib.AsyncExitStack, *, demo: bool = False) -> Resources:
+    """Return the handlers' resources; the stack closes them, the store apart. `demo` runs the sandbox inside."""
     from dhanam_jobs.handlers.resources import Resources
 
     mailer = make_mailer(settings)
     stack.push_async_callback(mailer.close)
-    return Resources(store=store, mailer=mailer)
+    providers = await _open_providers(settings, store, stack, demo=demo)
+    return Resources(store=store, mailer=mailer, providers=providers)
+
+
+async def _open_providers(
+    settings: Settings, store: Store, stack: contextlib.AsyncExitStack, *, demo: bool
+) -> Providers:
+    from dhanam_jobs.handlers.providers import Endpoints, Providers
+
+    cipher = make_cipher(settings)
+    if cipher is not None and settings.encryption_key_previous:
+        renewed = await store.provider_connections.renew_tokens(_renewing(cipher))
+        log.info("%d connections have their tokens under the new ENCRYPTION_KEY", renewed)
+    given = {
+        "bitso": settings.bitso_url,
+        "belvo": settings.belvo_url,
+        "plaid": settings.plaid_url,
+        "bitcoin": settings.btc_api_url,
+        "prices": settings.prices_url,
+    }
+    live = Endpoints(
+        ethereum=settings.eth_rpc_url,
+        belvo_secret_key_id=settings.belvo_secret_key_id,
+        belvo_secret_key_password=settings.belvo_secret_key_password,
+        plaid_client_id=settings.plaid_client_id,
+        plaid_secret=settings.plaid_secret,
+        **{name: url for name, url in given.items() if url is not None},
+    )
+    sandbox = None
+    if demo:
+        from dhanam_jobs.handlers.sandbox.demo_world import demo_world
+        from dhanam_jobs.handlers.sandbox.server import endpoints_at, running_sandbox
+
+        world = demo_world()
+        url = await stack.enter_async_context(running_sandbox(world))
+        sandbox = endpoints_at(url, world)
+        log.info("the providers' sandbox answers for the demo at %s", url)
+    return await stack.enter_async_context(Providers.open(store, cipher=cipher, live=live, sandbox=sandbox))
+
+
+def make_cipher(settings: Settings) -> TokenCipher | None:
+    """Return what opens and seals the providers' tokens; None where no ENCRYPTION_KEY is set."""
+    from dhanam_jobs.handlers.token_cipher import TokenCipher
+
+    if not settings.encryption_key:
+        return None
+    previous = [settings.encryption_key_previous] if settings.encryption_key_previous else []
+    return TokenCipher(settings.encryption_key, previous)
+
+
+def _renewing(cipher: TokenCipher) -> Callable[[str], str | None]:
+    from dhanam_jobs.handlers.token_cipher import TokenError
+
+    def renew(sealed: str) -> str | None:
+        try:
+            return cipher.rotate(sealed)
+        except TokenError as error:
+            # Its connection tells its owner; the others must not wait for it.
+            log.warning("a connection's token stays as it is: %s", error)
+            return None
+
+    return renew
 
 
 def make_mailer(settings: Settings) -> Mailer:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dhanam_jobs.cli import logs
-from dhanam_jobs.cli.equipment import equip
+from dhanam_jobs.cli.equipment import equip, make_cipher
 from dhanam_jobs.cli.surroundings import fail, read_settings, server_directory, told_failures
 from dhanam_jobs.settings import Settings
 
@@ -130,10 +130,10 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
         if wanted.demo:
             from dhanam_jobs.handlers.demo import create_demo
 
-            await create_demo(store)
+            await create_demo(store, make_cipher(settings))
         if signals.ending.is_set():
             return
-        resources = await equip(settings, store, stack)
+        resources = await equip(settings, store, stack, demo=wanted.demo)
         supervisor = _supervisor(wanted, engine, resources, alone=server is not None)
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)

@@ -26,11 +26,20 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
         ConfigurationError: `concurrency` names an unknown queue, or holds a value that can't work.
     """
     from dhanam_jobs.engine import Registry
-    from dhanam_jobs.handlers import categorize_transactions, send_email, send_reports
+    from dhanam_jobs.handlers import (
+        categorize_transactions,
+        send_email,
+        send_reports,
+        sync_portfolio,
+        sync_transactions,
+        sync_wallets,
+    )
     from dhanam_jobs.handlers.queues import declare_queues
 
     registry = Registry()
     declare_queues(registry, concurrency)
+    for each in (sync_transactions, sync_portfolio, sync_wallets):
+        each.register(registry)
     categorize_transactions.register(registry)
     send_email.register(registry)
     send_reports.register(registry)

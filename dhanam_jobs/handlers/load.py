@@ -19,6 +19,7 @@ from dhanam_jobs.handlers.load_format import Document, LoadError, excerpt, read_
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Queries, Store
+    from dhanam_jobs.handlers.token_cipher import TokenCipher
 
 Rows = list[dict[str, Any]]
 
@@ -41,8 +42,8 @@ class Loaded(msgspec.Struct, frozen=True):
     known: int
 
 
-async def load_file(store: Store, path: Path) -> dict[str, Loaded]:
-    """Load a file; gives the counts of each list that has entries.
+async def load_file(store: Store, path: Path, cipher: TokenCipher | None = None) -> dict[str, Loaded]:
+    """Load a file; gives the counts of each list that has entries. `cipher` seals the secrets of connections.
 
     Raises LoadError, and then nothing has been loaded.
     """
@@ -51,14 +52,14 @@ async def load_file(store: Store, path: Path) -> dict[str, Loaded]:
     document = read_document(path)
     try:
         async with store.transaction() as tx:
-            return await load_document(tx, document)
+            return await load_document(tx, document, cipher)
     except StoreConflict as error:
         raise LoadError(str(error)) from error
 
 
-async def load_document(tx: Queries, document: Document) -> dict[str, Loaded]:
+async def load_document(tx: Queries, document: Document, cipher: TokenCipher | None = None) -> dict[str, Loaded]:
     """Load a checked document within a transaction; raises LoadError, or StoreConflict for a key that is taken."""
-    load = _Load(tx)
+    load = _Load(tx, cipher)
     for name in document.__struct_fields__:
         entries = getattr(document, name)
         if entries:
@@ -71,8 +72,9 @@ async def load_document(tx: Queries, document: Document) -> dict[str, Loaded]:
 class _Load:
     """One method per list, in an order in which each finds what it refers to already written."""
 
-    def __init__(self, tx: Queries) -> None:
+    def __init__(self, tx: Queries, cipher: TokenCipher | None) -> None:
         self._tx = tx
+        self._cipher = cipher
         self.counts: dict[str, Loaded] = {}
 
     async def users(self, rows: Rows) -> None:
@@ -136,6 +138,37 @@ class _Load:
             if row["id"] not in known:
                 row.setdefault("currency", accounts[row["account_id"]].currency)
         self._count("transactions", await self._tx.transactions.upsert(rows))
+
+    async def connections(self, rows: Rows) -> None:
+        _once("connections", rows, "id")
+        _once("connections", rows, "user_id", "provider", "provider_user_id")
+        await self._user_exists("connections", rows, "user_id")
+        await self._space_exists("connections", rows)
+        known = await self._tx.provider_connections.user_ids(_column(rows, "id"))
+        _stays("connections", rows, "user_id", known)
+        for index, row in enumerate(rows):
+            await self._seal(f"$.connections[{index}]", row)
+        self._count("connections", await self._tx.provider_connections.upsert(rows))
+
+    async def _seal(self, path: str, row: dict[str, Any]) -> None:
+        """Turn an entry into a row: secrets sealed, and what the metadata hold set among what they held."""
+        token, secret = row.pop("token", None), row.pop("api_secret", None)
+        kept = await self._tx.provider_connections.get(row["id"])
+        if (token is not None or secret is not None) and self._cipher is None:
+            raise LoadError(f"{path}.token: found a secret, wanted ENCRYPTION_KEY to be set, which seals it")
+        if kept is None and token is None:
+            raise LoadError(f"{path}.token: not given, wanted the provider's token for a new connection")
+        given = row.pop("metadata", None) or {}
+        metadata = {**(kept.details if kept is not None else {}), **given}
+        if "space_id" in row:
+            metadata["spaceId"] = row.pop("space_id")
+        if self._cipher is not None and token is not None:
+            row["encrypted_token"] = self._cipher.encrypt(token)
+        if self._cipher is not None and secret is not None:
+            metadata["encryptedApiSecret"] = self._cipher.encrypt(secret)
+        if row["provider"] == "bitso" and not isinstance(metadata.get("encryptedApiSecret"), str):
+            raise LoadError(f"{path}.apiSecret: not given, wanted the API secret of a Bitso connection")
+        row["metadata"] = metadata
 
     def _count(self, name: str, counts: tuple[int, int]) -> None:
         self.counts[name] = Loaded(*counts)

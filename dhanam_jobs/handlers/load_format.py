@@ -1,8 +1,9 @@
 """The shape of a load file, and reading one: JSON in, checked structs out; writing them is load.py's.
 
-One object with any of the lists `users`, `spaces`, `members`, `accounts`, `budgets`, `categories`, `rules` and
-`transactions`; the structs below are their entries, in camelCase. A field that an entry leaves out keeps what the
-store has, or takes the default on a new row. Unknown fields are refused. docs/load-format.md has an example.
+One object with any of the lists `users`, `spaces`, `members`, `accounts`, `budgets`, `categories`, `rules`,
+`transactions` and `connections`; the structs below are their entries, in camelCase. A field that an entry leaves out
+keeps what the store has, or takes the default on a new row. Unknown fields are refused. docs/load-format.md has an
+example.
 """
 
 from __future__ import annotations
@@ -133,6 +134,20 @@ class Transaction(_Entry):
     metadata: dict[str, Any] | UnsetType | None = UNSET
 
 
+class Connection(_Entry):
+    """`token` and `api_secret` (of Bitso) are plain texts here; they are sealed before anything is stored."""
+
+    id: Id
+    user_id: Id
+    provider: Literal["belvo", "plaid", "bitso"]
+    provider_user_id: Annotated[str, Meta(min_length=1, max_length=500)]
+    token: Annotated[str, Meta(min_length=1, max_length=5000)] | UnsetType = UNSET
+    api_secret: Annotated[str, Meta(min_length=1, max_length=5000)] | UnsetType = UNSET
+    space_id: Id | UnsetType | None = UNSET
+    status: Literal["active", "disconnected"] | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
 class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A whole file; lists left out are empty."""
 
@@ -144,6 +159,7 @@ class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=
     categories: tuple[Category, ...] = ()
     rules: tuple[Rule, ...] = ()
     transactions: tuple[Transaction, ...] = ()
+    connections: tuple[Connection, ...] = ()
 
 
 def read_document(path: Path) -> Document:

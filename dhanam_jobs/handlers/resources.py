@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.mail.mailer import Mailer
+    from dhanam_jobs.handlers.providers import Providers
     from dhanam_jobs.handlers.store import Store
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The store, and what sends letters."""
+    """The store, what sends letters, and what reaches the providers."""
 
     store: Store
     mailer: Mailer
+    providers: Providers

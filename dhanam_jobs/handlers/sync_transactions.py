@@ -15,6 +15,7 @@ import msgspec
 
 from dhanam_jobs.engine import Discard, JobContext, Registry, Snooze
 from dhanam_jobs.handlers.envelope import envelope_of
+from dhanam_jobs.handlers.queues import QUEUES
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.providers import ProviderError, Providers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 JOB_NAME = "sync-transactions"
 TIMEOUT_S: Final = 900.0
+_ATTEMPTS: Final = next(row.retry.attempts for row in QUEUES if row.name == "sync-transactions")
 
 Provider = Literal["belvo", "plaid", "bitso", "mx", "finicity", "blockchain", "manual"]
 
@@ -88,7 +90,26 @@ async def sync_transactions(ctx: JobContext, payload: SyncTransactions) -> SyncR
     try:
         return await sync_connection(resources.store, resources.providers, connection, full=payload.full_sync)
     except ProviderError as error:
+        await _tell(ctx, connection, error)
         raise as_signal(error) from error
+
+
+async def _tell(ctx: JobContext, connection: ProviderConnection, error: ProviderError) -> None:
+    """Write to the connection's owner when nothing more will be tried by itself."""
+    from dhanam_jobs.handlers.mail import notices
+    from dhanam_jobs.handlers.providers import AuthFailed, BudgetSpent
+
+    if isinstance(error, BudgetSpent) or not (error.permanent or ctx.attempt >= _ATTEMPTS):
+        return
+    await notices.sync_failed(
+        ctx,
+        user_id=connection.user_id,
+        connection_id=connection.id,
+        provider=connection.provider,
+        error=error.reason,
+        needs_reauth=isinstance(error, AuthFailed),
+        failed_at=ctx.resources.providers.now(),
+    )
 
 
 async def _checked(store: Store, payload: SyncTransactions) -> ProviderConnection:

@@ -12,37 +12,39 @@ from dhanam_jobs.handlers.demo.people import DEMO_SPACE_ID, DEMO_SPACE_IDS
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Queries, Store
+    from dhanam_jobs.handlers.token_cipher import TokenCipher
 
 _HERE = Path(__file__).parent
 BOOKS = _HERE / "books.json"
 HOUSEHOLD = _HERE / "space_123.csv"
 
 
-async def create_demo(store: Store) -> bool:
+async def create_demo(store: Store, cipher: TokenCipher | None = None) -> bool:
     """Create the demo where it never was; True where it was created now.
 
-    A demo that somebody has used, changed or deleted is left as it is.
+    A demo that somebody has used, changed or deleted is left as it is. Its connections come with a cipher that seals
+    their tokens; without one it has none.
     """
     if await store.spaces.get(DEMO_SPACE_ID) is not None:
         return False
     async with store.transaction() as tx:
         if await tx.spaces.get(DEMO_SPACE_ID) is not None:
             return False
-        await _write(tx)
+        await _write(tx, cipher)
     return True
 
 
-async def reset_demo(store: Store) -> None:
+async def reset_demo(store: Store, cipher: TokenCipher | None = None) -> None:
     """Make the demo as new: its spaces with all their rows are erased and written again, its people restored.
 
-    What its people have elsewhere is left alone.
+    What its people have elsewhere is left alone. `cipher` as in `create_demo`.
     """
     async with store.transaction() as tx:
         await tx.spaces.erase(DEMO_SPACE_IDS)
-        await _write(tx)
+        await _write(tx, cipher)
 
 
-async def _write(tx: Queries) -> None:
+async def _write(tx: Queries, cipher: TokenCipher | None) -> None:
     from dhanam_jobs.handlers.load import load_document
     from dhanam_jobs.handlers.load_format import read_document
 
@@ -51,6 +53,10 @@ async def _write(tx: Queries) -> None:
     await tx.users.upsert([{"id": user.id, "deleted_at": None} for user in books.users])
     await tx.spaces.upsert([{"id": space_id, "is_demo": True} for space_id in DEMO_SPACE_IDS])
     await tx.transactions.upsert(household_rows())
+    if cipher is not None:
+        from dhanam_jobs.handlers.demo.connections import connect_demo
+
+        await connect_demo(tx, cipher)
 
 
 def household_rows() -> list[dict[str, Any]]:

@@ -46,8 +46,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     ethereum: str | None = None
     bitcoin: str | None = BTC_API_URL
     prices: str | None = PRICES_URL
-    belvo_secret_id: str | None = None
-    belvo_secret_password: str | None = None
+    belvo_secret_key_id: str | None = None
+    belvo_secret_key_password: str | None = None
     plaid_client_id: str | None = None
     plaid_secret: str | None = None
 

@@ -33,8 +33,8 @@ async def sync_belvo(ground: Ground) -> Synced:
     link = token_of(ground.providers, "belvo", ground.connection.encrypted_token)
     client = BelvoClient(
         ground.transport,
-        ground.side.key("belvo", "belvo_secret_id"),
-        ground.side.key("belvo", "belvo_secret_password"),
+        ground.side.key("belvo", "belvo_secret_key_id"),
+        ground.side.key("belvo", "belvo_secret_key_password"),
     )
     accounts, unread = await client.accounts(link)
     synced = Synced(skipped=unread)
