@@ -153,10 +153,10 @@ local function block(id, level, fields, due)
 end
 
 -- Newer data for a job that has not started: all but its id, its creation and its owners is the caller's.
-local function replace(id, state, place, old, extra, level, name, payload)
+local function replace(id, state, place, old, entry, extra, level, name, payload)
   redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
   local key, where = extra.unique, redis.call('HGET', root .. 'index', id) or ''
-  local created = tonumber(field_of(old, 'created')) or now
+  local created = created_of(old, entry)
   local known, about = pcall(cjson.decode, field_of(old, 'meta') or '')
   if known and type(about) == 'table' and type(about.owners) == 'table' then
     for _, owner in ipairs(about.owners) do note_owner(id, owner) end
@@ -168,14 +168,14 @@ local function replace(id, state, place, old, extra, level, name, payload)
     redis.call('ZREM', root .. 'delayed', member)
   end
   local fields = fields_of(id, extra, name, payload, due, created)
-  local entry = digest_of(name, payload) .. ' ' .. id
+  local holder = digest_of(name, payload) .. ' ' .. id
   if state == 'blocked' then
     block(id, level, fields, due)
-    redis.call('LSET', root .. 'held:' .. key, -1, entry)
+    redis.call('LSET', root .. 'held:' .. key, -1, holder)
   else
-    if state == 'waiting' then redis.call('XDEL', root .. place, string.match(where, '(%S+)$')) end
+    if state == 'waiting' then redis.call('XDEL', root .. place, entry) end
     put_delayed(id, level, fields, due or now)
-    redis.call('HSET', root .. 'unique', key, entry)
+    redis.call('HSET', root .. 'unique', key, holder)
     if state == 'waiting' then delayed[#delayed + 1] = id end
   end
   replaced[#replaced + 1] = id
@@ -190,11 +190,11 @@ for position, job in ipairs(jobs) do
     waiting[#waiting + 1] = id
     added = added + 1
   else
-    local what, known, state, place, old = decide(extra, name, payload)
+    local what, known, state, place, old, entry = decide(extra, name, payload)
     if what == 'join' then
       join(position, known, extra.owner)
     elseif what == 'replace' then
-      replace(known, state, place, old, extra, level, name, payload)
+      replace(known, state, place, old, entry, extra, level, name, payload)
       join(position, known, extra.owner)
     else
       local key, taken = extra.unique, what == 'held'

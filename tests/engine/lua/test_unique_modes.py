@@ -311,3 +311,18 @@ async def test_expiry_counts_from_when_a_job_may_run(ground: Ground) -> None:
         str(ground.now + 77),
     ]
     await ground.run_dry()
+
+
+@pytest.mark.parametrize("bound", [{}, {"max_wait": 60_000}], ids=["unbounded", "bounded"])
+async def test_a_debounced_call_replaces_a_waiting_job_that_never_moved(ground: Ground, bound: dict[str, int]) -> None:
+    """Such a job stands in no index and has no field for its creation: both are in its entry's id."""
+    ground.now = (await ground.command("TIME"))[0] * 1000
+    job_id = await ground.enqueue(**LAST)
+    assert await ground.enqueue(payload="2", **DEBOUNCE, **bound) == job_id
+    assert await due(ground, job_id) == 5_000
+    assert (await kept(ground, job_id))["payload"] == "2"
+    assert await ground.entries("waiting:5") == []
+    await ground.register()
+    ground.now += 5_000
+    assert (await one_claim(ground))[2]["payload"] == "2"
+    await ground.run_dry()

@@ -23,8 +23,13 @@ local function field_of(fields, name)
   end
 end
 
--- Reads only. Returns 'join', id | 'replace', id, state, place, fields | 'held' (the job must wait for the key) | 'new';
--- request is what enqueue's `extra` says.
+-- When a job was stored (ms): a job that never moved has no field for it, but its entry tells.
+local function created_of(fields, entry)
+  return tonumber(field_of(fields, 'created') or string.match(entry or '', '^%d+')) or now
+end
+
+-- Reads only. Returns 'join', id | 'replace', id, state, place, fields, entry | 'held' (the job must wait for the key)
+-- | 'new'; request is what enqueue's `extra` says.
 local function decide(request, name, payload)
   local id, key, mode = request.id, request.unique, request.unique_mode
   if id then
@@ -50,7 +55,7 @@ local function decide(request, name, payload)
   end
   local following = redis.call('LINDEX', root .. 'held:' .. key, -1)
   local last = string.sub(following or owner, 42)
-  local state, _, place, fields = find(last)
+  local state, _, place, fields, entry = find(last)
   if not place or state == 'active' or has_started(place, fields) then return 'held' end
   if mode == 'keep_last' and state == 'waiting' then
     if string.sub(owner, 1, 40) == digest then return 'join', last end
@@ -58,6 +63,6 @@ local function decide(request, name, payload)
   end
   if state == 'parked' or not field_of(fields, 'unique_mode') then return 'held' end
   if state == 'waiting' and request.max_wait
-    and now >= (tonumber(field_of(fields, 'created')) or 0) + request.max_wait then return 'held' end
-  return 'replace', last, state, place, fields
+    and now >= created_of(fields, entry) + request.max_wait then return 'held' end
+  return 'replace', last, state, place, fields, entry
 end
