@@ -1,6 +1,7 @@
 -- clear: every state → –
--- Removes all jobs and records of a queue at one moment. Schedules, the paused flag, lifetime counters and workers' rows
--- stay. What hangs on single jobs (hashes, kept results) goes to `trash:*`, which `tidy` empties in bounded steps.
+-- Removes all jobs and records of a queue at one moment. Schedules, the paused flag, lifetime counters, workers' rows and
+-- empty streams stay. What hangs on single jobs (hashes, kept results) goes to `trash:*`, which `tidy` empties in bounded
+-- steps.
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 '1' where active jobs don't forbid it: their claims are lost  3 blocked jobs to remove at most
@@ -37,6 +38,9 @@ for _, id in ipairs(waiting_for_key) do
   end
   redis.call('ZREM', root .. 'blocked', id)
   redis.call('HDEL', root .. 'index', id)
+  redis.call('HDEL', root .. 'joined', id)
+  redis.call('HDEL', root .. 'runs', id)
+  redis.call('ZREM', root .. 'waited', id)
   redis.call('DEL', root .. 'job:' .. id)
   forget_notes({id})
 end
@@ -56,7 +60,17 @@ if active > 0 then
     end
   end
 end
-for place in string.gmatch(places, '%S+') do redis.call('UNLINK', root .. place) end
+for place in string.gmatch(places, '%S+') do
+  -- A stream that began anew could give an id once more, and a claim of the old entry would count for the new job.
+  local last
+  local about = redis.pcall('XINFO', 'STREAM', root .. place)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then last = about[i + 1] end
+  end
+  redis.call('UNLINK', root .. place)
+  redis.call('XGROUP', 'CREATE', root .. place, 'workers', '0', 'MKSTREAM')
+  if last then redis.call('XSETID', root .. place, last) end
+end
 for _, name in ipairs({'delayed', 'parked', 'ended', 'notes'}) do
   if redis.call('EXISTS', root .. name) == 1 then redis.call('RENAME', root .. name, root .. 'trash:' .. name) end
 end
@@ -64,7 +78,7 @@ for _, name in ipairs({'index', 'unique', 'joined', 'runs', 'waited', 'completed
   'buried', 'cancelling'}) do
   redis.call('UNLINK', root .. name)
 end
-redis.call('HDEL', root .. 'meta', 'places', 'watch')
+redis.call('HDEL', root .. 'meta', 'watch')
 redis.call('HINCRBY', root .. 'meta', 'removed', live)
 tell(1, 'cleared', '')
 return {'cleared', #waiting_for_key + live + records}

@@ -34,7 +34,8 @@ async def test_every_job_and_record_goes_and_is_counted(ground: Ground, keys: Ke
     assert await ground.run(scripts.CLEAR, 0, 100) == [b"cleared", 7]
     await tidy(ground)
     left = {name.removeprefix("jobs:{q}:") for name in await keys.names()}
-    assert left <= {"meta", "events", "bell", "workers", "worker:ana"}
+    assert left <= {"meta", "events", "bell", "workers", "worker:ana", "waiting:5"}
+    assert await ground.entries("waiting:5") == []
     meta = await ground.command("HMGET", ground.key("meta"), "added", "completed", "failed", "removed")
     assert [int(number) for number in meta] == [7, 1, 1, 5]
     assert ("cleared", "") in await ground.events()
@@ -116,3 +117,29 @@ async def test_a_full_server_can_be_cleared(own_ground: Ground) -> None:
     await own_ground.fill()
     assert await own_ground.run(scripts.CLEAR, 0, 100) == [b"cleared", 7]
     await tidy(own_ground)
+
+
+async def test_a_step_that_leaves_some_jobs_leaves_no_note_of_those_that_it_took(ground: Ground) -> None:
+    """Owners and waiters of a removed job go with it, also where the caller never comes back for the rest."""
+    await ground.enqueue(unique="k")
+    blocked = await ground.enqueue(payload="2", unique="k")
+    assert await ground.enqueue(payload="2", unique="k", owner="bo") == blocked
+    await ground.run(scripts.WAIT, 60_000, blocked)
+    ground.now += 1
+    await ground.enqueue(payload="3", unique="k")
+    assert await ground.run(scripts.CLEAR, 0, 1) == [b"more", 1]
+    assert await ground.find(blocked) is None
+    assert await ground.command("HGET", ground.key("joined"), blocked) is None
+    assert await ground.command("ZSCORE", ground.key("waited"), blocked) is None
+    await ground.register()
+    await ground.run_dry()
+
+
+async def test_no_entry_id_is_given_a_second_time(ground: Ground) -> None:
+    """Else a job that was added in the millisecond of the clearing would be settled by a claim of the old one."""
+    await ground.enqueue()
+    await ground.command("XSETID", ground.key("waiting:5"), "9999999999999-7")
+    await ground.run(scripts.CLEAR, 0, 100)
+    await ground.register()
+    assert await ground.enqueue() == "5-9999999999999-8"
+    await ground.run_dry()
