@@ -306,3 +306,12 @@ async def test_lists_that_outlived_what_they_belong_to_are_found(spoilt: Spoilt,
     """An inbox, and a log."""
     await spoilt.do("RPUSH", key, "line")
     assert said(await spoilt.problems(), key, words)
+
+
+async def test_what_clear_threw_away_is_no_problem(spoilt: Spoilt) -> None:
+    """Bodies and log lines go with the trash, a moment later."""
+    await spoilt.queue.engine.run(scripts.CLEAR, ROOT, 1, 100)
+    assert await spoilt.do("EXISTS", f"job:{spoilt.ids['delayed']}") == 1
+    assert await spoilt.problems() == []
+    await spoilt.queue.operations.tidy()
+    assert await spoilt.do("EXISTS", f"job:{spoilt.ids['delayed']}") == 0

@@ -105,7 +105,9 @@ if what == 'key' then
   if kind == 'job' then
     local where = redis.call('HGET', root .. 'index', rest) or ''
     local place = string.match(where, '^%S+')
-    if place ~= 'delayed' and place ~= 'blocked' and place ~= 'parked' then
+    -- What clear threw away goes with its trash.
+    local thrown_away = redis.call('EXISTS', root .. 'trash:delayed', root .. 'trash:parked') > 0
+    if place ~= 'delayed' and place ~= 'blocked' and place ~= 'parked' and not thrown_away then
       problem(cursor, ': kept beside the streams, but the index says "', where, '"')
     end
   elseif kind == 'held' then
@@ -125,7 +127,8 @@ if what == 'key' then
   elseif kind == 'inbox' then
     if not redis.call('ZSCORE', root .. 'workers', rest) then problem(cursor, ': messages for a worker that is gone') end
   elseif kind == 'log' then
-    if redis.call('HEXISTS', root .. 'notes', rest) == 0 then problem(cursor, ': lines of a job that has no notes') end
+    local noted = redis.call('HEXISTS', root .. 'notes', rest) + redis.call('HEXISTS', root .. 'trash:notes', rest) > 0
+    if not noted then problem(cursor, ': lines of a job that has no notes') end
   elseif kind == 'result' or kind == 'throttled' or kind == 'sweeping' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
   elseif kind == 'front' or kind == 'waiting' then
