@@ -134,7 +134,7 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
         if signals.ending.is_set():
             return
         resources = await equip(settings, store, stack, demo=wanted.demo)
-        supervisor = _supervisor(wanted, engine, resources, alone=server is not None)
+        supervisor = _supervisor(settings, wanted, engine, resources, alone=server is not None)
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)
         await supervisor.start()
@@ -189,13 +189,21 @@ async def _connect(settings: Settings, url: str, store: Store, stack: contextlib
     return engine
 
 
-def _supervisor(wanted: Wanted, engine: Engine, resources: Resources, *, alone: bool) -> Supervisor:
+def _supervisor(settings: Settings, wanted: Wanted, engine: Engine, resources: Resources, *, alone: bool) -> Supervisor:
     from dhanam_jobs.engine import Supervisor
+    from dhanam_jobs.handlers.schedules import OWNER, schedules_of
 
     queues: Sequence[str] | None = wanted.queues
     if not wanted.workers:
         queues = []
-    return Supervisor(engine, queues, resources=resources, alone=alone and wanted.workers)
+    return Supervisor(
+        engine,
+        queues,
+        resources=resources,
+        alone=alone and wanted.workers,
+        schedules=schedules_of(engine.registry, settings.jobs_timezone),
+        owner=OWNER,
+    )
 
 
 async def _start_http(

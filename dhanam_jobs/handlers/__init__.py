@@ -27,6 +27,7 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
     """
     from dhanam_jobs.engine import Registry
     from dhanam_jobs.handlers import (
+        categorize_all,
         categorize_transactions,
         send_email,
         send_reports,
@@ -41,6 +42,7 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
     for each in (sync_transactions, sync_portfolio, sync_wallets):
         each.register(registry)
     categorize_transactions.register(registry)
+    categorize_all.register(registry)
     send_email.register(registry)
     send_reports.register(registry)
     return registry
