@@ -7,6 +7,7 @@ how their results are summed, is the callers'.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from dhanam_jobs.engine import Job, JobContext, JobFailed, JobNotFound, ResultTi
 _PATIENCE_S = 0.25
 _SHORTEST_S = 0.2
 _LONGEST_S = 30.0
+_LONGEST_ID = 256
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -68,7 +70,10 @@ async def fan_out(ctx: JobContext, children: Iterable[Child]) -> list[Ended]:
 
 async def _enqueue(ctx: JobContext, child: Child) -> Job:
     # The id makes a second run of the parent find this child instead of making another.
-    return await ctx.enqueue(child.payload, id=f"{ctx.job.id}.{child.key}"[:256], priority=child.priority)
+    child_id = f"{ctx.job.id}.{child.key}"
+    if len(child_id) > _LONGEST_ID:
+        child_id = hashlib.sha256(child_id.encode()).hexdigest()
+    return await ctx.enqueue(child.payload, id=child_id, priority=child.priority)
 
 
 def _reason(error: JobFailed | JobNotFound) -> str:
