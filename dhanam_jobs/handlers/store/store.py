@@ -17,10 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dhanam_jobs.handlers.store import database, migrate
 from dhanam_jobs.handlers.store.accounts import Accounts
+from dhanam_jobs.handlers.store.audit import AuditLog
 from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
 from dhanam_jobs.handlers.store.emails import Emails
 from dhanam_jobs.handlers.store.errors import StoreError
+from dhanam_jobs.handlers.store.esg_scores import EsgScores
+from dhanam_jobs.handlers.store.exchange_rates import ExchangeRates
+from dhanam_jobs.handlers.store.maintenance import Maintenance
 from dhanam_jobs.handlers.store.provider_connections import ProviderConnections
 from dhanam_jobs.handlers.store.provider_health import ProviderHealth
 from dhanam_jobs.handlers.store.reports import Reports
@@ -29,6 +33,7 @@ from dhanam_jobs.handlers.store.spaces import Spaces
 from dhanam_jobs.handlers.store.synced_books import SyncedBooks
 from dhanam_jobs.handlers.store.transactions import Transactions
 from dhanam_jobs.handlers.store.users import Users
+from dhanam_jobs.handlers.store.valuations import Valuations
 from dhanam_jobs.handlers.store.wallets import Wallets
 
 
@@ -48,6 +53,11 @@ class Queries:
         self.provider_health = ProviderHealth(connections)
         self.synced_books = SyncedBooks(connections)
         self.wallets = Wallets(connections)
+        self.valuations = Valuations(connections)
+        self.exchange_rates = ExchangeRates(connections)
+        self.esg_scores = EsgScores(connections)
+        self.audit_log = AuditLog(connections)
+        self.maintenance = Maintenance(connections)
 
 
 class Store(Queries):
