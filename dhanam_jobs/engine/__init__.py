@@ -15,6 +15,7 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 """
 
 from .cancellation import RemoteWorker
+from .children import Child, ChildEnd, Family, Kin, chain
 from .context import JobContext, JobView
 from .cron import CronError, next_fires
 from .dead_letters import DeadLetters
@@ -41,6 +42,7 @@ from .errors import (
     Snooze,
     UnknownJobName,
     UnknownQueue,
+    WaitForChildren,
     WorkerDead,
     WrongState,
 )
@@ -70,6 +72,8 @@ from .worker import Worker
 
 __all__ = [
     "AttemptError",
+    "Child",
+    "ChildEnd",
     "ClaimLost",
     "ConfigurationError",
     "CronError",
@@ -81,6 +85,7 @@ __all__ = [
     "EngineUnavailable",
     "EnqueueOptions",
     "Explanation",
+    "Family",
     "InvalidPayload",
     "Job",
     "JobContext",
@@ -93,6 +98,7 @@ __all__ = [
     "JobRequest",
     "JobState",
     "JobView",
+    "Kin",
     "LastRun",
     "LogLine",
     "Middleware",
@@ -135,10 +141,12 @@ __all__ = [
     "Unique",
     "UnknownJobName",
     "UnknownQueue",
+    "WaitForChildren",
     "Worker",
     "WorkerDead",
     "WorkerInfo",
     "WrongState",
+    "chain",
     "inspect_queue",
     "next_fires",
     "outbox_row",

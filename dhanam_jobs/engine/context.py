@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .errors import ClaimLost
+from . import defaults, scripts
+from .children import Child, ChildEnd, plan, read_counts, read_family
+from .errors import ClaimLost, WaitForChildren
 from .job import Claim
 from .notes import Notes
 
@@ -61,7 +64,7 @@ class JobContext:
     nothing, and may look at `interrupted` and `cancelled`.
     """
 
-    __slots__ = ("_claim", "_place", "_view", "cause", "claim_lost", "notes", "reason")
+    __slots__ = ("_claim", "_place", "_view", "cause", "claim_lost", "notes", "reason", "setbacks")
 
     def __init__(self, claim: Claim, place: Workplace) -> None:
         self._claim = claim
@@ -71,6 +74,7 @@ class JobContext:
         self.cause: Cause | None = None
         self.reason = ""
         self.claim_lost = False
+        self.setbacks = 0
 
     @property
     def job(self) -> JobView:
@@ -129,6 +133,46 @@ class JobContext:
         """`enqueue` for a plain `def` in a thread: waits until the job is stored and returns its id."""
         stored = asyncio.run_coroutine_threadsafe(self.enqueue(job, payload, queue=queue, **options), self._loop())
         return stored.result().id
+
+    async def add_children(self, children: Iterable[Child]) -> int:
+        """Gives this job children, and returns how many are new: a key that it has already changes nothing, so a
+        handler that is run again may add them again. They are stored in their queues also where this process dies.
+        Raises as enqueue does, and ClaimLost."""
+        claim, queue = self._claim, self._place.queue
+        flat = plan(queue.engine, queue.name, claim.id, children)
+        new = 0
+        for first in range(0, len(flat), 3 * defaults.BULK):
+            step = flat[first : first + 3 * defaults.BULK]
+            where = (self._place.worker_name, claim.place, claim.entry, claim.id)
+            added: int = await queue.engine.run(scripts.ADD_CHILDREN, queue.root, *where, *step)
+            if added < 0:
+                raise ClaimLost(f"the claim on job {claim.id} was lost, its children were not added")
+            new += added
+        if new:
+            queue.courier.wake()
+        return new
+
+    async def wait_children(self) -> list[ChildEnd]:
+        """How this job's children ended, in the order in which they were added, once all have; an empty list where it
+        has none. Until then it ends this run of the handler (by raising WaitForChildren: let it through), and the
+        handler is run again from its beginning; that costs no attempt, and no slot meanwhile.
+
+        Where a child has failed whose policy is "continue", returns at once how those ended that have; to wait for the
+        others then, raise WaitForChildren."""
+        queue = self._place.queue
+        counts = await read_counts(queue, self._claim.id)
+        self.setbacks = counts.setbacks
+        if counts.failed or (counts.ended < counts.children and not counts.setbacks):
+            raise WaitForChildren
+        return (await read_family(queue, self._claim.id)).ended
+
+    def add_children_sync(self, children: Iterable[Child]) -> int:
+        """`add_children` for a plain `def` in a thread."""
+        return asyncio.run_coroutine_threadsafe(self.add_children(children), self._loop()).result()
+
+    def wait_children_sync(self) -> list[ChildEnd]:
+        """`wait_children` for a plain `def` in a thread."""
+        return asyncio.run_coroutine_threadsafe(self.wait_children(), self._loop()).result()
 
     def check_claim(self) -> None:
         """Raises ClaimLost where another worker has this job by now."""

@@ -1,6 +1,6 @@
 """Every error that the engine raises, each with who raises it and what to do about it.
 
-The tree has one root, `EngineError`. The three signals at the end are raised by handlers, not by the engine.
+The tree has one root, `EngineError`. The four signals at the end are raised by handlers, not by the engine.
 """
 
 from __future__ import annotations
@@ -146,3 +146,11 @@ class Snooze(Exception):
     def __init__(self, delay: float) -> None:
         super().__init__(f"snoozed for {delay} s")
         self.delay = delay
+
+
+class WaitForChildren(Exception):
+    """Raised by a handler (`ctx.wait_children` does it): run this job again when its children have ended, or when one
+    has failed whose policy is "continue" and of which the handler did not know; costs no attempt and no slot."""
+
+    def __init__(self) -> None:
+        super().__init__("waits for its children")

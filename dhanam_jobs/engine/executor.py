@@ -96,6 +96,10 @@ class Executor:
         """The worker stops before the job has ended; it goes back to the front and costs no attempt."""
         return Outcome(claim, "released", b'{"set":{}}')
 
+    def waits(self, claim: Claim, seen: int) -> Outcome:
+        """The handler waits for its children; `seen` is how many failures that let it go on it knew of."""
+        return Outcome(claim, "waits", _encode({"seen": seen, "set": {"waits": str(claim.waits + 1)}}))
+
     def cancelled(self, claim: Claim, reason: str, history: list[AttemptError] | None = None) -> Outcome:
         """Somebody cancelled the job, which had begun if there is a history line of it."""
         body = self._record(claim, "cancelled", _NULL, JobError("Cancelled", reason), history)

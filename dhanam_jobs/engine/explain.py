@@ -18,8 +18,8 @@ _COUNT_STEPS = 50
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One reason. `code`: paused, behind, delayed, key_held, parked, no_worker, busy, next, running or ended; `text`
-    says it with its numbers."""
+    """One reason. `code`: paused, behind, delayed, key_held, children, parked, no_worker, busy, next, running or ended;
+    `text` says it with its numbers."""
 
     code: str
     text: str
@@ -28,8 +28,9 @@ class Reason(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """A job's state, and every reason that it waits, the weightiest first.
 
-    `ahead`: jobs that are claimed before it (waiting), or that wait for its key before it (blocked), else None; counted
-    up to about 10,000 of its own level. `due_ms` while delayed; `holder`: the id of the job that has its unique key.
+    `ahead`: jobs that are claimed before it (waiting; counted up to about 10,000 of its own level), or that wait for
+    its key before it, or children of it that have not ended (blocked), else None. `due_ms` while delayed; `holder`: the
+    id of the job that has its unique key.
     """
 
     id: str
@@ -85,6 +86,9 @@ def _explained(queue: Queue, job_id: str, said: dict[str, str], before: int, *, 
     if state == "delayed":
         due_ms = int(said["due_ms"])
         reasons.append(Reason("delayed", f"it is delayed for another {max(0, due_ms - now_ms) / 1000:.1f} s"))
+    elif "children" in said:
+        ahead = int(said["children"]) - int(said["child_ends"])
+        reasons.append(Reason("children", f"{ahead} of its {said['children']} children have not ended"))
     elif state == "blocked":
         holder = said.get("holder")
         ahead = int(said["ahead"]) if "ahead" in said else None

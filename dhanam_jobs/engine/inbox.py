@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 class Message(msgspec.Struct, omit_defaults=True):
     """What a worker may be told: to cancel a claim (`cancel` is the job's id), to pause or go on, to run `concurrency`
-    jobs at once, to drain."""
+    jobs at once, to drain, or that there are families to be told (`deliver`)."""
 
     cancel: str | None = None
     place: str = ""
@@ -36,6 +36,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     pause: bool | None = None
     concurrency: int | None = None
     drain: bool = False
+    deliver: bool = False
 
 
 class Mark(msgspec.Struct):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LISTS = (
     *("index", "ended", "completed", "failed", "cancelled", "delayed", "blocked", "parked", "unique", "joined"),
-    *("dead", "buried", "notes", "cancelling", "runs"),
+    *("dead", "buried", "notes", "cancelling", "runs", "families", "parents", "planned"),
 )
 _LIVE = ("waiting", "active", "delayed", "blocked", "parked")
 _GONE = ("completed", "failed", "cancelled", "removed")

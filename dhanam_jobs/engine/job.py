@@ -18,7 +18,7 @@ class JobState(enum.StrEnum):
     ACTIVE = "active"
     """Claimed by a live worker. Leaves when the worker settles it, or by reclaim when the worker dies."""
     BLOCKED = "blocked"
-    """Waits for the job that holds its unique key; leaves when that one ends."""
+    """Waits for the job that holds its unique key, or for its children; leaves when they have ended."""
     PARKED = "parked"
     """No live worker knows its name; leaves when one does."""
     COMPLETED = "completed"
@@ -127,6 +127,7 @@ class Claim:
         "stalls",
         "started_ms",
         "unique",
+        "waits",
     )
 
     def __init__(self, place: str, level: int, entry: bytes, fields: list[bytes]) -> None:
@@ -138,6 +139,7 @@ class Claim:
         self.attempt = 1
         self.stalls = 0
         self.snoozes = 0
+        self.waits = 0
         self.unique: str | None = None
         self.options: dict[str, Any] | None = None
         self.meta: dict[str, Any] | None = None
@@ -161,6 +163,7 @@ class Claim:
         self.attempt = _number(fields.get(b"attempt"), 0) + 1
         self.stalls = _number(fields.get(b"stalls"), 0)
         self.snoozes = _number(fields.get(b"snoozes"), 0)
+        self.waits = _number(fields.get(b"waits"), 0)
         self.created_ms = _number(fields.get(b"created"), self.created_ms)
         self.expires_ms = _number(fields.get(b"expires"), 0)
         self.errors = fields.get(b"errors")
@@ -172,7 +175,7 @@ class Claim:
     @property
     def expired(self) -> bool:
         """True where the job had to be started by a moment that has passed, and never was."""
-        started_before = self.attempt > 1 or self.stalls or self.snoozes
+        started_before = self.attempt > 1 or self.stalls or self.snoozes or self.waits
         return 0 < self.expires_ms <= self.started_ms and not started_before
 
     def timeout(self, default: float) -> float:

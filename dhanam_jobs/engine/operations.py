@@ -14,6 +14,7 @@ from . import defaults, keys, scripts
 from .dead_letters import DeadLetters
 from .errors import ConfigurationError, JobNotFound, QueueActive, WrongState
 from .explain import Explanation, explain
+from .family_tree import Tree, mark_tree
 from .fleet import WorkerInfo, workers_of
 from .found import job_info
 from .job import JobInfo
@@ -69,9 +70,11 @@ class Operations:
 
     # -- one job --------------------------------------------------------------------------------------------------
 
-    async def remove(self, job_id: str, *, force: bool = False) -> None:
+    async def remove(self, job_id: str, *, force: bool = False, tree: Tree = "leave") -> None:
         """Removes a job, or the record of one that has ended. An active one only with `force`: its handler may go on,
-        but its outcome no longer counts and its unique key is free."""
+        but its outcome no longer counts and its unique key is free. `tree` says what becomes of its children, as
+        `Queue.cancel` does."""
+        await mark_tree(self._queue, job_id, "remove", tree)
         (verdict,) = await self._remove([job_id], (*_RESTING, *_ENDED, *(("active",) if force else ())))
         self._check(job_id, verdict, "removed", "remove", "any state but active, or force")
 
@@ -214,6 +217,7 @@ class Operations:
             if what != b"more":
                 await self.tidy()
             if what == b"cleared":
+                await self._queue.courier.run(mend=True)
                 return int(removed)
 
     async def obliterate(self, *, force: bool = False) -> int:
@@ -247,6 +251,7 @@ class Operations:
     async def _remove(self, ids: list[str], states: tuple[str, ...]) -> list[str]:
         named = f" {' '.join(states)} "
         reply = await self._queue.engine.run(scripts.REMOVE, self._queue.root, named, *ids)
+        self._queue.courier.wake()
         return [verdict.decode() for verdict in reply]
 
     async def _found(self, job_id: str) -> JobInfo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
@@ -17,7 +18,10 @@ import redis.exceptions
 
 from . import defaults, keys, scripts
 from .cancellation import RemoteWorker, Verdict, cancel_jobs
+from .children import Child, Family, read_family, with_children
+from .courier import Courier
 from .errors import QueueFull
+from .family_tree import Tree, mark_tree
 from .found import job_info
 from .job import JobInfo
 from .link import Backoff, Link
@@ -94,6 +98,7 @@ class Queue:
         self._collected: deque[Batch] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._announced = False
+        self.courier = Courier(self)
         self.operations = Operations(self)
 
     async def enqueue(
@@ -146,6 +151,31 @@ class Queue:
         if passes(self.engine.registry.middleware):
             return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=True))[0]
         return await self._store_one(self._encoder.encode(job, payload, options), room_timeout)
+
+    async def enqueue_parent(
+        self, job: str | Any, payload: Any = None, *, children: Sequence[Child], **options: Unpack[EnqueueOptions]
+    ) -> Job:
+        """Stores a job that is blocked until its children have ended, and its children, in whatever queues: it is run
+        with their results (`ctx.wait_children`), the callback of a batch. All or none is stored; what the children's
+        queues have not been told when this process dies, others tell them.
+
+        Options as `enqueue`, but no unique key, delay or expiry; without an `id` it gets one. A job of that id that
+        exists is returned as it is. Middleware around enqueue is passed by. Raises as `enqueue`.
+        """
+        options.setdefault("id", f"family-{secrets.token_hex(12)}")
+        request = self._encoder.encode(job, payload, options)
+        self.engine.check_accepting()
+        extra = msgspec.json.decode(request.extra)
+        with_children(self.engine, self.name, extra, children)
+        stored = await self._store_one(
+            Request(request.level, msgspec.json.encode(extra), request.name, request.payload), 0
+        )
+        self.courier.wake()
+        return stored
+
+    async def family(self, job_id: str) -> Family:
+        """The children of a job, and how those ended that have; empty where it has none, or has ended."""
+        return await read_family(self, job_id)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
@@ -359,15 +389,21 @@ class Queue:
         (from 0; negative: from the end). Empty for a job that told nothing, or that there isn't."""
         return await read_notes(self, job_id, start, count)
 
-    async def cancel(self, job_id: str, *, reason: str = "cancelled by its caller") -> Verdict:
+    async def cancel(self, job_id: str, *, reason: str = "cancelled by its caller", tree: Tree = "leave") -> Verdict:
         """Cancels a job: one that does not run yet ends now, one that runs is interrupted within a second. Returns
         CANCELLED; ACTIVE where it runs and was told; the state of one that has ended before; None where there is none.
-        Raises EngineUnavailable."""
-        return (await cancel_jobs(self, [job_id], reason))[0]
+        `tree` says what becomes of its children: `"leave"` them alone, `"take"` them along, or `"take_idle"`, which
+        raises WrongState, and does nothing, while one of them runs. Raises EngineUnavailable."""
+        await mark_tree(self, job_id, "cancel", tree)
+        (verdict,) = await cancel_jobs(self, [job_id], reason)
+        self.courier.wake()
+        return verdict
 
     async def cancel_many(self, job_ids: Iterable[str], *, reason: str = "cancelled by its caller") -> list[Verdict]:
         """`cancel` for many, in bounded steps; what became of each, in order."""
-        return await cancel_jobs(self, job_ids, reason)
+        verdicts = await cancel_jobs(self, job_ids, reason)
+        self.courier.wake()
+        return verdicts
 
     def worker(self, name: str) -> RemoteWorker:
         """One worker of this queue, in whatever process, to pause, resume, drain, or change its concurrency."""
@@ -392,6 +428,7 @@ class Queue:
 
     async def close(self) -> None:
         """Sends what was collected, then closes the connection."""
+        await self.courier.close()
         if self._sender is not None:
             await asyncio.wait([self._sender])
         await self._link.close()

@@ -18,6 +18,7 @@ import msgspec
 
 from .context import Cause, JobContext, Workplace
 from .deadlines import NEVER, Deadlines
+from .errors import WaitForChildren
 from .executor import Clock, Executor, Interrupted
 from .job import Claim, Outcome
 from .middleware import Run
@@ -258,6 +259,8 @@ class Slots:
             outcome = self._executor.completed(claim, job_type, value)
         except asyncio.CancelledError as error:
             outcome = self._cancelled(slot, claim, context, job_type, error)
+        except WaitForChildren:
+            outcome = self._executor.waits(claim, context.setbacks)
         except Exception as error:
             try:
                 outcome = self._executor.raised(claim, job_type, error, payload)

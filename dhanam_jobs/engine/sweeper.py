@@ -104,6 +104,7 @@ class Sweeper:
                 )
             if not reply[5]:
                 await self._tidy(queue)
+                await queue.courier.run(mend=True)
                 return reclaimed
             again = 1
 

@@ -463,6 +463,8 @@ class Worker:
             (self.pause if message.pause else self.resume)()
         if message.concurrency is not None:
             self.set_concurrency(message.concurrency)
+        if message.deliver:
+            self.queue.courier.wake()
         if message.drain:
             (self._on_drain or self.stop_claiming)()
 

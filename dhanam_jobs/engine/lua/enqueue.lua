@@ -5,10 +5,13 @@
 -- ARGV  1 time, then four for each job:
 --         level      0 to 9
 --         extra      '' for a plain job, else JSON: {id, mode, due | delay (ms), expires_at | expires (ms after it may
---                    run), unique, unique_mode, period, max_wait (ms), owner, fields}
+--                    run), unique, unique_mode, period, max_wait (ms), owner, fields, parent, children}
 --                    mode 'return' (default) hands back an existing job of that id, 'rerun_finished' replaces an ended
 --                    one; unique_mode throttle | debounce | keep_last, none: wait; owner is noted where the job is
---                    joined; fields is a flat list of further entry fields
+--                    joined; fields is a flat list of further entry fields;
+--                    parent is '<queue> <id> <key>' of the job that waits for this one, which has an id then; children, of
+--                    a new job with an id and neither key nor delay, are flat threes as `add_children` takes them: it
+--                    is blocked until they have ended
 --         name       of the job
 --         payload    JSON text, never read here
 -- Returns {ids, existing}: the ids in order, and the positions (from 1) of those that existed already; or {'full',
@@ -16,7 +19,7 @@
 --
 -- Every check and every read that could be refused for a wrong type comes before the first write; the first write is
 -- one that a full Redis refuses, with nothing changed.
--- include: root places events moves finding uniqueness
+-- include: root places events moves finding uniqueness families
 local jobs = {}
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'max_length')
 local places, max_length = meta[1] or '', tonumber(meta[2])
@@ -40,6 +43,16 @@ for i = 2, #ARGV, 4 do
     redis.call('ZCARD', root .. 'completed')
     redis.call('ZCARD', root .. 'failed')
     redis.call('ZCARD', root .. 'cancelled')
+    if extra.parent then
+      redis.call('HLEN', root .. 'parents')
+      redis.call('HLEN', root .. 'handover')
+      redis.call('ZCARD', root .. 'handed')
+    end
+    if extra.children then
+      redis.call('HLEN', root .. 'families')
+      redis.call('HLEN', root .. 'planned')
+      redis.call('HLEN', root .. 'children:' .. extra.id)
+    end
     if extra.id then
       redis.call('HLEN', root .. 'job:' .. extra.id)
       redis.call('HLEN', root .. 'notes')
@@ -93,6 +106,24 @@ local function join(position, id, owner)
   ids[position] = id
   existing[#existing + 1] = position
   if owner then note_owner(id, owner) end
+end
+
+-- Notes who waits for a job; where it has ended, its end is handed over.
+local function link(id, parent)
+  if redis.call('HEXISTS', root .. 'handover', parent) == 1 or redis.call('ZSCORE', root .. 'handed', parent) then
+    return
+  end
+  local state, record = find(id)
+  if not state or state == 'ended' then
+    local text = record or '{"id":' .. cjson.encode(id) .. ',"state":"removed"}'
+    redis.call('HSET', root .. 'handover', parent, text)
+    return
+  end
+  local links = redis.call('HGET', root .. 'parents', id)
+  for known in string.gmatch(links or '', '[^\n]+') do
+    if known == parent then return end
+  end
+  redis.call('HSET', root .. 'parents', id, links and links .. '\n' .. parent or parent)
 end
 
 local function forget_ended(id)
@@ -206,7 +237,14 @@ for position, job in ipairs(jobs) do
         id = string.format('%s-%d-s%d', level, now, redis.call('HINCRBY', root .. 'meta', 'sequence', 1))
       end
       local fields = fields_of(id, extra, name, payload, due, id and now)
-      if taken then
+      if extra.children and #extra.children > 0 then
+        redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
+        for i = 1, #extra.children, 3 do
+          adopt(id, extra.children[i], extra.children[i + 1], extra.children[i + 2])
+        end
+        block_for_children(id, level, fields)
+        blocked[#blocked + 1] = id
+      elseif taken then
         block(id, level, fields, due)
         redis.call('ZADD', root .. 'blocked', now, id)
         redis.call('RPUSH', root .. 'held:' .. key, digest_of(name, payload) .. ' ' .. id)
@@ -233,6 +271,7 @@ for position, job in ipairs(jobs) do
       ids[position] = id
       added = added + 1
     end
+    if extra.parent then link(ids[position], extra.parent) end
   end
 end
 

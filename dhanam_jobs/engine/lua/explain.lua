@@ -6,7 +6,8 @@
 -- Returns {} where there is no such job; else a flat list of name and text, what doesn't apply left out: state, now_ms,
 -- place, paused_ms, workers, busy (claims held), urgent (jobs in places that are claimed first), before (counted by this
 -- call), counted (last entry counted, where it is to be called again), due_ms, name, key, holder, holder_state, ahead
--- (jobs held by the key before it), worker, idle_ms (since it was claimed).
+-- (jobs held by the key before it), children and child_ends (of a job that waits for them), worker, idle_ms (since it was
+-- claimed).
 -- include: root places events moves finding
 local id, from, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local state, detail, place, fields, entry = find(id)
@@ -56,6 +57,9 @@ elseif state == 'active' then
   say('idle_ms', redis.call('XPENDING', root .. place, 'workers', entry, entry, 1)[1][3])
 elseif state == 'delayed' then
   say('due_ms', string.format('%d', tonumber(detail) or 0))
+elseif detail == 'for children' then
+  say('children', redis.call('HLEN', root .. 'children:' .. id))
+  say('child_ends', redis.call('HLEN', root .. 'child_ends:' .. id))
 elseif state == 'blocked' then
   local owner = redis.call('HGET', root .. 'unique', detail)
   if owner then

@@ -5,7 +5,7 @@
 -- ARGV  1 time  2 what  3 cursor, or what it is about  4 cursor within a place
 --       what: counts
 --             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined | dead |
---             buried | notes | cancelling | runs: a cursor
+--             buried | notes | cancelling | runs | families | parents | planned: a cursor
 --             entries | claims: a place; 4 the last stream entry id seen, or ''
 --             key: what follows the root in the name of a key, as SCAN finds it
 -- Returns for counts a flat list of name and number; else {next cursor ('0' or '' at the end), problem, problem, …}.
@@ -120,6 +120,8 @@ if what == 'key' then
         problem(cursor, ': names ', id, ', which does not wait for it')
       end
     end
+  elseif kind == 'children' or kind == 'child_ends' then
+    if redis.call('HEXISTS', root .. 'families', rest) == 0 then problem(cursor, ': of a job that has no family') end
   elseif kind == 'worker' then
     if not redis.call('ZSCORE', root .. 'workers', rest) then
       problem(cursor, ': the row of a worker without a lease')
@@ -138,7 +140,7 @@ if what == 'key' then
 end
 
 local hashes = {index = true, ended = true, unique = true, joined = true, buried = true, notes = true, cancelling = true,
-  runs = true}
+  runs = true, families = true, parents = true, planned = true}
 local step = redis.call(hashes[what] and 'HSCAN' or 'ZSCAN', root .. what, cursor, 'COUNT', 200)
 for i = 1, #step[2], 2 do
   local item, value = step[2][i], step[2][i + 1]
@@ -175,6 +177,18 @@ for i = 1, #step[2], 2 do
   elseif what == 'runs' then
     local state = find(item)
     if not state or state == 'ended' then problem('runs ', item, ': schedule ', value, ' waits for a job that is gone') end
+  elseif what == 'families' then
+    local id = string.match(item, '^%S+')
+    local state = find(id)
+    if not state or state == 'ended' then problem('families ', id, ': children of no live job') end
+  elseif what == 'parents' then
+    local state = find(item)
+    if not state or state == 'ended' then problem('parents ', item, ': is gone, and its parents were not told') end
+  elseif what == 'planned' then
+    local id, key = string.match(item, '^(%S+) (%S+)$')
+    if not id or redis.call('HEXISTS', root .. 'children:' .. id, key) == 0 then
+      problem('planned ', item, ': a child of no parent')
+    end
   elseif what == 'joined' then
     if not find(item) then problem('joined ', item, ': owners of no job') end
   elseif what == 'unique' then
@@ -191,6 +205,11 @@ for i = 1, #step[2], 2 do
     local place, rest = string.match(redis.call('HGET', root .. 'index', id) or '', '^(%S+) (.*)$')
     if place ~= what or what ~= 'blocked' and rest ~= item then
       problem(what, ' ', id, ': the index says otherwise')
+    elseif rest == 'for children' then
+      local children = redis.call('HLEN', root .. 'children:' .. id)
+      if redis.call('HEXISTS', root .. 'families', id) == 0 or children == redis.call('HLEN', root .. 'child_ends:' .. id) then
+        problem('blocked ', id, ': waits for children, but none is left to wait for')
+      end
     elseif what == 'blocked' and not is_held(rest, id) then
       problem('blocked ', id, ': waits for key ', rest, ', whose list does not name it')
     end

@@ -1,4 +1,4 @@
--- settle: active → completed | failed | cancelled | delayed | waiting (front) | parked; then waiting → active
+-- settle: active → completed | failed | cancelled | delayed | waiting (front) | blocked | parked; then waiting → active
 -- Ends a batch of claims, each fenced by its entry id, and claims the next jobs in the same trip.
 --
 -- KEYS  1 root
@@ -6,14 +6,15 @@
 --       6 completed, 7 failed and 8 cancelled records to keep ('' all)
 --       then five for each claim: place, entry, job id, kind, body
 --         kind       completed | failed | cancelled, and behind a blank the unique key, if any; a '-' before it says
---                    that no record is kept; or delayed | released | parked
+--                    that no record is kept; or delayed | released | parked | waits (for children)
 --         body       completed, failed, cancelled: the record, JSON text
---                    delayed: JSON {delay (ms), set}; released, parked: JSON {set}; set holds the entry fields to change
+--                    delayed: JSON {delay (ms), set}; released, parked: JSON {set}; waits: JSON {seen, set}
+--                    seen: failures that let it go on, as far as its handler knew; set: the entry fields to change
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, next due ms or '' or 'paused', place,
 -- entries, …}. One verdict for each claim: 1 it counted, 0 the claim was lost and nothing was changed for it.
 -- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.
--- include: root calls places events moves endings records claiming
+-- include: root calls places events moves families endings records claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local keep = {completed = ARGV[6], failed = ARGV[7], cancelled = ARGV[8]}
@@ -42,7 +43,7 @@ for i = 9, #ARGV, 5 do
     acknowledging[place] = {ARGV[i + 1]}
   end
   if kind ~= 'completed' and kind ~= 'failed' then moving = true end
-  if kind == 'delayed' or kind == 'released' or kind == 'parked' then
+  if kind == 'delayed' or kind == 'released' or kind == 'parked' or kind == 'waits' then
     bodies[i] = redis.call('XRANGE', root .. place, ARGV[i + 1], ARGV[i + 1])[1]
   end
 end
@@ -53,7 +54,7 @@ local verdicts, news = {}, {}
 local ended = {completed = {{}, {}}, failed = {{}, {}}, cancelled = {{}, {}}}
 local unkept = {}
 local keys = {}
-local moved = {delayed = {}, waiting = {}, parked = {}}
+local moved = {delayed = {}, waiting = {}, blocked = {}, parked = {}}
 
 local function move(place, entry, kind, body, found)
   local change = cjson.decode(body)
@@ -61,7 +62,17 @@ local function move(place, entry, kind, body, found)
   local id, fields, map = changed_fields(place, entry, found and found[2] or {}, change.set or {})
   if not map.name then return end
   local mark = cancelling and redis.call('HGET', root .. 'cancelling', id)
-  if mark then
+  local next_state, why
+  if kind == 'waits' and not mark then next_state, why = outlook(id, change.seen) end
+  if next_state == 'failed' then
+    local ids, records = unpack(ended.failed)
+    ids[#ids + 1] = id
+    records[#records + 1] = record_of(id, level, map, 'failed', (tonumber(map.attempt) or 0) + 1, 'ChildFailed', why)
+    if map.unique then keys[#keys + 1] = {map.unique, id} end
+  elseif next_state == 'blocked' then
+    block_for_children(id, level, fields)
+    moved.blocked[#moved.blocked + 1] = id
+  elseif mark then
     local reason = cjson.decode(mark).reason
     local attempt = change.set and change.set.attempt or (tonumber(map.attempt) or 0) + 1
     local ids, records = unpack(ended.cancelled)
@@ -71,7 +82,7 @@ local function move(place, entry, kind, body, found)
   elseif kind == 'delayed' then
     put_delayed(id, level, fields, now + change.delay)
     moved.delayed[#moved.delayed + 1] = id
-  elseif kind == 'released' then
+  elseif kind == 'released' or kind == 'waits' then
     places = put_waiting('front:' .. level, id, fields, places)
     moved.waiting[#moved.waiting + 1] = id
   else
@@ -150,10 +161,15 @@ for state, list in pairs(unkept) do
 end
 add('delayed', moved.delayed)
 add('waiting', moved.waiting)
+add('blocked', moved.blocked)
 add('parked', moved.parked)
 if #news > 0 then tell(#verdicts, unpack(news)) end
 for _, pair in ipairs(keys) do places = free_unique(pair[1], pair[2], places) end
 if #moved.waiting > 0 or #moved.delayed > 0 then ring() end
+if (has_parents or has_families) and any_outgoing() then
+  redis.pcall('RPUSH', root .. 'inbox:' .. worker, '{"deliver":true}')
+  redis.pcall('LTRIM', root .. 'inbox:' .. worker, -1000, -1)
+end
 
 places = promote(places, 200)
 if meta[2] then return {'ok', now, verdicts, 'paused'} end

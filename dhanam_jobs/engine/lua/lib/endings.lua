@@ -1,5 +1,60 @@
 -- Ending jobs: records, retention, lifetime counters, waiters, unique keys. Needs root, places, events, moves.
 
+-- Read before anything is written, and by one command each where nobody has children.
+local has_parents = redis.call('HLEN', root .. 'parents') > 0
+local has_families = redis.call('HLEN', root .. 'families') > 0
+if has_parents then redis.call('HLEN', root .. 'handover') end
+if has_families then
+  redis.call('HLEN', root .. 'planned')
+  redis.call('HLEN', root .. 'felled')
+end
+
+-- Notes how children ended, for their parents: `parents` maps a child to lines of '<queue> <parent> <key>', and
+-- `handover` maps such a line to the child's record until the parent's queue has been told.
+local function hand_over(ids, records)
+  if not has_parents then return end
+  for i, links in ipairs(redis.call('HMGET', root .. 'parents', unpack(ids))) do
+    if links then
+      redis.call('HDEL', root .. 'parents', ids[i])
+      for link in string.gmatch(links, '[^\n]+') do redis.call('HSETNX', root .. 'handover', link, records[i]) end
+    end
+  end
+end
+
+-- What parents are told of a child that was removed.
+local function removed_record(id)
+  return '{"id":' .. cjson.encode(id) .. ',"state":"removed"}'
+end
+
+-- True where a queue is to be told of something.
+local function any_outgoing()
+  return (has_parents and redis.call('HLEN', root .. 'handover') > 0)
+    or (has_families and redis.call('HLEN', root .. 'felled') > 0)
+end
+
+-- Forgets the children of parents that have ended, with their results. Those that go on are let go, or taken along where
+-- `families` says so for '<parent> tree': `felled` maps '<queue> <child>' to 'cancel' or 'remove', parent and key.
+local function forget_families(ids)
+  if not has_families then return end
+  for _, id in ipairs(ids) do
+    local tree = redis.call('HGET', root .. 'families', id .. ' tree')
+    if redis.call('HDEL', root .. 'families', id, id .. ' tree') > 0 then
+      local children, ends = root .. 'children:' .. id, root .. 'child_ends:' .. id
+      if tree or redis.call('HLEN', root .. 'planned') > 0 then
+        local all = redis.call('HGETALL', children)
+        for i = 1, #all, 2 do
+          local unsent = redis.call('HDEL', root .. 'planned', id .. ' ' .. all[i]) == 1
+          if tree and not unsent and redis.call('HEXISTS', ends, all[i]) == 0 then
+            local child = string.match(all[i + 1], '^%d+ %a+ (.*)$')
+            redis.call('HSET', root .. 'felled', child, tree .. ' ' .. id .. ' ' .. all[i])
+          end
+        end
+      end
+      redis.call('DEL', children, ends)
+    end
+  end
+end
+
 -- Dead letters kept where no policy says otherwise (`dead_keep` in `meta`).
 local dead_default = '10000'
 
@@ -81,6 +136,8 @@ local function end_jobs(state, ids, records)
   end
   if redis.call('HLEN', root .. 'index') > 0 then redis.call('HDEL', root .. 'index', unpack(ids)) end
   if redis.call('HLEN', root .. 'runs') > 0 then keep_last_runs(ids, records) end
+  hand_over(ids, records)
+  forget_families(ids)
   return total
 end
 

@@ -58,6 +58,8 @@ local function remove_live(id, state, place, fields, entry, places)
   forget_notes({id})
   redis.call('ZREM', root .. 'waited', id)
   redis.call('HINCRBY', root .. 'meta', 'removed', 1)
+  hand_over({id}, {removed_record(id)})
+  forget_families({id})
   local key = field_of(fields, 'unique')
   if key then places = free_unique(key, id, places) end
   return places

@@ -12,7 +12,7 @@ local function has_started(place, fields)
   if string.find(place, '^front:') then return true end
   for i = 1, #fields, 2 do
     local field = fields[i]
-    if field == 'attempt' or field == 'stalls' or field == 'snoozes' then return true end
+    if field == 'attempt' or field == 'stalls' or field == 'snoozes' or field == 'waits' then return true end
   end
   return false
 end
@@ -32,6 +32,9 @@ end
 -- | 'new'; request is what enqueue's `extra` says.
 local function decide(request, name, payload)
   local id, key, mode = request.id, request.unique, request.unique_mode
+  -- A child whose end is on its way to its parent, or was handed over just now, has run.
+  if request.parent and (redis.call('HEXISTS', root .. 'handover', request.parent) == 1
+    or redis.call('ZSCORE', root .. 'handed', request.parent)) then return 'join', id end
   if id then
     if redis.call('HEXISTS', root .. 'index', id) == 1 then return 'join', id end
     if request.mode ~= 'rerun_finished' and (redis.call('HEXISTS', root .. 'ended', id) == 1
