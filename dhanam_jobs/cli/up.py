@@ -221,7 +221,7 @@ async def _start_http(
 
     closing = asyncio.Event()
     app = create_app(
-        JobsService(engine),
+        JobsService(engine, store=store, supervisor=supervisor),
         Guards(TokenRules(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience), store),
         {"redis": engine.ping, "store": store.ping, **worker_checks(supervisor.workers)},
         closing=closing,

@@ -1,0 +1,136 @@
+"""Methods for dead letters, the failures that retention took from the failed jobs, over all queues. Keeping them is
+the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from dhanam_jobs.engine import JobFilter, JobInfo, JobNotFound, WrongState
+from dhanam_jobs.handlers.queues import QUEUE_NAMES
+from dhanam_jobs.handlers.redaction import JsonValue, redact_json
+from dhanam_jobs.handlers.service.base import ServiceBase, iso
+
+_PAGE = 500
+_DAY_S = 86_400
+
+
+class DeadLetter(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """A dead letter as people are shown it: secrets hidden, times as ISO 8601 in UTC."""
+
+    id: str
+    queue: str
+    name: str
+    data: JsonValue
+    failed_reason: str
+    stacktrace: list[str]
+    attempts_made: int
+    max_attempts: int
+    failed_at: str | None
+    processed_at: str | None = None
+
+
+class DeadLetterStats(msgspec.Struct, rename="camel", frozen=True):
+    """How many dead letters there are, in all and by queue, and when the oldest and the newest failed."""
+
+    total: int
+    by_queue: dict[str, int]
+    oldest_job: str | None
+    newest_job: str | None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """How many dead letters became jobs again, and how many could not, since their ids were taken."""
+
+    retried: int
+    failed: int
+
+
+class DeadLettering(ServiceBase):
+    """Those methods; all raise EngineUnavailable."""
+
+    async def get_dead_letter_jobs(self, limit: int = 100) -> list[DeadLetter]:
+        """Return the newest dead letters of all queues, newest first."""
+        wanted = max(1, int(limit))
+        found: list[JobInfo] = []
+        for name in QUEUE_NAMES:
+            page = await self._queue(name).operations.dead_letters.page(limit=wanted)
+            found += page.jobs
+        found.sort(key=lambda info: info.finished_ms or 0, reverse=True)
+        return [self._letter(info) for info in found[:wanted]]
+
+    async def get_dead_letter_queue_stats(self) -> DeadLetterStats:
+        """Count the dead letters."""
+        counts: dict[str, int] = {}
+        moments: list[int] = []
+        for name in QUEUE_NAMES:
+            count = await self._queue(name).operations.dead_letters.count()
+            if count:
+                counts[name] = count
+                moments += [info.finished_ms or 0 async for info in self._letters(name)]
+        oldest, newest = (min(moments), max(moments)) if moments else (None, None)
+        return DeadLetterStats(sum(counts.values()), counts, iso(oldest), iso(newest))
+
+    async def retry_dead_letter_job(self, dlq_job_id: str, queue: str | None = None) -> bool:
+        """Run a dead letter once more, under its own id, with all its attempts. False where there is none of that id,
+        or a job has taken its id. `queue` says where, if several queues have one of that id.
+
+        Raises UnknownQueue.
+        """
+        for name in QUEUE_NAMES if queue is None else (queue,):
+            try:
+                await self._queue(name).operations.dead_letters.replay(dlq_job_id)
+            except (JobNotFound, WrongState):
+                continue
+            return True
+        return False
+
+    async def retry_dead_letter_queue_by_original_queue(self, queue: str) -> Replayed:
+        """Run all dead letters of a queue once more.
+
+        Raises UnknownQueue.
+        """
+        letters = self._queue(queue).operations.dead_letters
+        retried = await letters.replay_all()
+        return Replayed(retried, await letters.count())
+
+    async def clear_dead_letter_queue(self) -> int:
+        """Delete all dead letters, and return how many."""
+        return sum([await self._queue(name).operations.dead_letters.prune() for name in QUEUE_NAMES])
+
+    async def prune_dead_letter_queue(self, older_than_days: float = 30) -> int:
+        """Delete the dead letters that failed longer ago than that, and return how many."""
+        old = JobFilter(older_than=older_than_days * _DAY_S)
+        return sum([await self._queue(name).operations.dead_letters.prune(old) for name in QUEUE_NAMES])
+
+    async def _letters(self, queue: str) -> AsyncIterator[JobInfo]:
+        cursor: str | None = None
+        while True:
+            page = await self._queue(queue).operations.dead_letters.page(limit=_PAGE, cursor=cursor)
+            for info in page.jobs:
+                yield info
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _letter(self, info: JobInfo) -> DeadLetter:
+        traceback = info.error.traceback if info.error else None
+        return DeadLetter(
+            id=info.id,
+            queue=info.queue,
+            name=info.name,
+            data=redact_json(bytes(info.payload)),
+            failed_reason=info.error.message if info.error else "",
+            stacktrace=traceback.splitlines() if traceback else [],
+            attempts_made=info.attempt,
+            max_attempts=self._attempts(info),
+            failed_at=iso(info.finished_ms),
+            processed_at=iso(info.started_ms or None),
+        )
+
+    def _attempts(self, info: JobInfo) -> int:
+        registry = self._engine.registry
+        row = registry.find(info.queue, info.name)
+        policy = row.retry if row is not None and row.retry is not None else registry.queue_config(info.queue).retry
+        return policy.attempts
