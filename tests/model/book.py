@@ -1,0 +1,356 @@
+"""What a queue ought to hold: jobs, keys, counters and workers in plain Python, with no knowledge of Redis.
+
+`Book` says what each move does to them; which move a verb makes is the business of the verbs' own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+LIVE = ("waiting", "active", "delayed", "blocked", "parked")
+ENDED = ("completed", "failed", "cancelled")
+PROMOTE_AT_MOST = 200
+
+
+def digest_of(name: str, payload: str) -> str:
+    """By what two jobs under one unique key are told apart."""
+    return hashlib.sha1(f"{name}\n{payload}".encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class Job:
+    """A job that has not ended. `fields` are those of its entry, but for `id` and `created`."""
+
+    id: str
+    level: int
+    fields: dict[str, str]
+    state: str = "new"
+    place: str = ""
+    holder: str = ""
+    home: bool = False
+    due: int | None = None
+    created: int | None = None
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.fields["name"], self.fields["payload"])
+
+    @property
+    def started(self) -> bool:
+        """True where it has run, or was about to."""
+        return self.place.startswith("front") or any(name in self.fields for name in ("attempt", "stalls", "snoozes"))
+
+
+@dataclass
+class Ended:
+    """What is kept of a job that ended."""
+
+    id: str
+    state: str
+    attempt: int
+    level: int
+    finished: int
+    fields: dict[str, str]
+
+
+@dataclass
+class Row:
+    """A worker that the queue takes for living."""
+
+    beat: int
+    call: int = 0
+    settled: int = 0
+    verdicts: str = ""
+    messages: int = 0
+
+
+@dataclass
+class Plan:
+    """A schedule: when it fires next (None: never again), and what its runs are."""
+
+    next_ms: int | None
+    fields: dict[str, str]
+    level: int
+    unique: str
+    overlap: str
+    paused: bool = False
+    count: int = 0
+    skipped: int = 0
+    last_id: str = ""
+
+
+@dataclass
+class Book:
+    """The state of one queue. `keep` says how many records of each kind stay, '' for all; `max_stalls` as the row."""
+
+    now: int
+    keep: dict[str, int | str]
+    dead_wanted: int
+    max_stalls: int = 2
+    jobs: dict[str, Job] = field(default_factory=dict)
+    streams: dict[str, list[str]] = field(default_factory=dict)
+    delayed: list[tuple[int, int, str]] = field(default_factory=list)
+    blocked: dict[str, int] = field(default_factory=dict)
+    parked: list[tuple[str, int, str]] = field(default_factory=list)
+    unique: dict[str, tuple[str, str]] = field(default_factory=dict)
+    held: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    throttled: dict[str, tuple[int, str]] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in ENDED})
+    records: dict[str, Ended] = field(default_factory=dict)
+    results: dict[str, Ended] = field(default_factory=dict)
+    dead: dict[str, Ended] = field(default_factory=dict)
+    waited: dict[str, int] = field(default_factory=dict)
+    cancelling: dict[str, str] = field(default_factory=dict)
+    joined: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    workers: dict[str, Row] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*ENDED, "added", "removed", "revived"), 0))
+    trash: dict[str, list[str]] = field(default_factory=dict)
+    paused: bool = False
+    max_length: int | None = None
+    dead_keep: int = 10_000
+    swept: int | None = None
+    grace: int | None = None
+    freed_by_hand: set[str] = field(default_factory=set)
+    claims: dict[str, int] = field(default_factory=dict)
+    returns: dict[str, int] = field(default_factory=dict)
+    _sequence: int = 0
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def state_of(self, job_id: str) -> str | None:
+        """A live job's state, an ended one's, or None."""
+        if job_id in self.jobs:
+            return self.jobs[job_id].state
+        ended = self.records.get(job_id) or self.results.get(job_id)
+        return ended.state if ended else None
+
+    def places(self) -> list[str]:
+        """The streams that were ever used, in the order of claims."""
+        return sorted(self.streams, key=lambda place: (place[-1], place))
+
+    def waiting_in(self, place: str) -> list[str]:
+        """What waits in one place, first in first."""
+        return [job_id for job_id in self.streams.get(place, ()) if not self.jobs[job_id].holder]
+
+    def of_state(self, *states: str) -> list[str]:
+        """Ids of live jobs, in the order in which they were stored."""
+        return [job.id for job in self.jobs.values() if job.state in states]
+
+    def count(self, state: str) -> int:
+        return len(self.of_state(state))
+
+    def line(self, key: str) -> list[str]:
+        """Who waits for a unique key, in order."""
+        return [job_id for _, job_id in self.held.get(key, ())]
+
+    def sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    # -- moves ----------------------------------------------------------------------------------------------------
+
+    def put_waiting(self, job: Job, kind: str = "waiting", *, home: bool = False) -> None:
+        """At the end of its level, or of its level's front."""
+        job.place = f"{kind}:{job.level}"
+        job.state, job.holder, job.home, job.due = "waiting", "", home, None
+        self.streams.setdefault(job.place, []).append(job.id)
+        self.jobs[job.id] = job
+
+    def put_delayed(self, job: Job, due: int) -> None:
+        job.state, job.place, job.holder, job.home, job.due = "delayed", "", "", False, due
+        self.delayed.append((due, self.sequence(), job.id))
+        self.delayed.sort()
+        self.jobs[job.id] = job
+
+    def put_blocked(self, job: Job, due: int | None) -> None:
+        """Behind those that wait for its key already."""
+        key = job.fields["unique"]
+        job.state, job.place, job.holder, job.home, job.due = "blocked", "", "", False, due
+        self.blocked[job.id] = self.now
+        self.held.setdefault(key, []).append((job.digest, job.id))
+        self.jobs[job.id] = job
+
+    def put_parked(self, job: Job) -> None:
+        job.state, job.place, job.holder, job.home = "parked", "", "", False
+        self.parked.append((job.fields["name"], self.sequence(), job.id))
+        self.parked.sort()
+
+    def take_out(self, job: Job) -> None:
+        """From where it is; it is still to be put somewhere, or to end."""
+        if job.state in ("waiting", "active"):
+            self.streams[job.place].remove(job.id)
+        elif job.state == "delayed":
+            self.delayed = [item for item in self.delayed if item[2] != job.id]
+        elif job.state == "parked":
+            self.parked = [item for item in self.parked if item[2] != job.id]
+        elif job.state == "blocked":
+            del self.blocked[job.id]
+            key = job.fields["unique"]
+            self.held[key] = [item for item in self.held.get(key, []) if item[1] != job.id]
+            if not self.held[key]:
+                del self.held[key]
+        job.holder = ""
+
+    def promote(self) -> int:
+        """What is due waits, in order of due times; how many."""
+        due = [item for item in self.delayed if item[0] <= self.now][:PROMOTE_AT_MOST]
+        for item in due:
+            job = self.jobs[item[2]]
+            self.take_out(job)
+            self.put_waiting(job)
+        return len(due)
+
+    def claim(self, worker: str, want: int, fair: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Hands out at most `want` jobs, those of `fair` first: (place, id) of each."""
+        taken = []
+
+        def take(job_id: str) -> None:
+            job = self.jobs[job_id]
+            job.state, job.holder = "active", worker
+            self.claims[job_id] = self.claims.get(job_id, 0) + 1
+            taken.append((job.place, job_id))
+
+        for job_id in fair:
+            take(job_id)
+        for place in self.places():
+            for job_id in self.waiting_in(place):
+                if len(taken) < want:
+                    take(job_id)
+        return taken
+
+    def comes_back(self, job: Job) -> None:
+        """One more run of it is allowed."""
+        self.returns[job.id] = self.returns.get(job.id, 0) + 1
+
+    # -- ends -----------------------------------------------------------------------------------------------------
+
+    def ended(self, job: Job, state: str, attempt: int) -> Ended:
+        return Ended(job.id, state, attempt, job.level, self.now, dict(job.fields))
+
+    def finish(self, state: str, ended: Sequence[Ended], *, kept: bool = True) -> None:
+        """Ends a batch in one state, by retention. The jobs are out of their places already."""
+        self.counters[state] += len(ended)
+        for one in ended:
+            del self.jobs[one.id]
+            self.cancelling.pop(one.id, None)
+            self.runs.pop(one.id, None)
+            if one.id in self.waited:
+                del self.waited[one.id]
+                self.results[one.id] = one
+            if kept:
+                self.lists[state].append(one.id)
+                self.records[one.id] = one
+            else:
+                self.forget_notes(one.id)
+        keep = self.keep[state]
+        if kept and keep != "":
+            self.drop_oldest(state, len(self.lists[state]) - int(keep))
+
+    def drop_oldest(self, state: str, count: int) -> None:
+        for _ in range(count):
+            job_id = self.lists[state].pop(0)
+            record = self.records.pop(job_id)
+            self.forget_notes(job_id)
+            if state == "failed" and self.dead_keep:
+                self.dead.pop(job_id, None)
+                self.dead[job_id] = record
+        if count > 0 and state == "failed" and self.dead_keep:
+            self.drop_dead(len(self.dead) - self.dead_keep)
+
+    def drop_dead(self, count: int) -> None:
+        for job_id in list(self.dead)[: max(0, count)]:
+            del self.dead[job_id]
+
+    def forget_notes(self, job_id: str) -> None:
+        for noted in (self.joined, self.notes, self.logs):
+            noted.pop(job_id, None)
+
+    def forget_ended(self, job_id: str) -> None:
+        """Nothing remains of a job that has ended, but for a dead letter."""
+        record = self.records.pop(job_id, None)
+        if record:
+            self.lists[record.state].remove(job_id)
+        self.results.pop(job_id, None)
+        self.forget_notes(job_id)
+
+    def remove_live(self, job: Job) -> None:
+        self.take_out(job)
+        del self.jobs[job.id]
+        self.cancelling.pop(job.id, None)
+        self.runs.pop(job.id, None)
+        self.waited.pop(job.id, None)
+        self.forget_notes(job.id)
+        self.counters["removed"] += 1
+        self.free_unique(job.fields.get("unique"), job.id)
+
+    def free_unique(self, key: str | None, job_id: str) -> None:
+        """The key of a job that ended goes to the next in line, which waits now, or until it is due."""
+        if key is None or self.unique.get(key, ("", ""))[1] != job_id:
+            return
+        del self.unique[key]
+        if not self.held.get(key):
+            return
+        following = self.jobs[self.held[key][0][1]]
+        self.unique[key] = self.held[key][0]
+        due = following.due
+        self.take_out(following)
+        if due is not None and due > self.now:
+            self.put_delayed(following, due)
+        else:
+            self.put_waiting(following)
+
+    def free_all(self, ended: Iterable[tuple[str | None, str]]) -> None:
+        for key, job_id in ended:
+            self.free_unique(key, job_id)
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def picture(self) -> dict[str, Any]:
+        """Everything that is to be found in Redis, in the shape that `picture.py` reads."""
+        return {
+            "streams": {
+                place: [(job_id, self.jobs[job_id].holder, self.jobs[job_id].fields) for job_id in ids]
+                for place, ids in self.streams.items()
+            },
+            "delayed": [(due, job_id) for due, _, job_id in self.delayed],
+            "blocked": dict(self.blocked),
+            "parked": [(name, job_id) for name, _, job_id in self.parked],
+            "beside": {
+                job.id: (job.level, job.due if job.state == "blocked" else None, job.fields)
+                for job in self.jobs.values()
+                if job.state in ("delayed", "blocked", "parked")
+            },
+            "index": {job.id: job.place or job.state for job in self.jobs.values() if not job.home},
+            "unique": dict(self.unique),
+            "held": {key: list(line) for key, line in self.held.items()},
+            "throttled": dict(self.throttled),
+            "lists": {state: list(ids) for state, ids in self.lists.items()},
+            "records": {one.id: (one.state, one.attempt, one.finished) for one in self.records.values()},
+            "results": {one.id: (one.state, one.attempt, one.finished) for one in self.results.values()},
+            "dead": [(one.id, one.state, one.attempt, one.finished) for one in self.dead.values()],
+            "waited": dict(self.waited),
+            "cancelling": dict(self.cancelling),
+            "joined": {job_id: list(owners) for job_id, owners in self.joined.items()},
+            "notes": dict(self.notes),
+            "logs": {job_id: list(lines) for job_id, lines in self.logs.items() if lines},
+            "runs": dict(self.runs),
+            "schedules": {
+                name: (None if plan.paused else plan.next_ms, plan.count, plan.skipped, plan.last_id)
+                for name, plan in self.plans.items()
+            },
+            "workers": {
+                name: (row.beat, row.call, row.settled, row.verdicts, row.messages)
+                for name, row in self.workers.items()
+            },
+            "counters": dict(self.counters),
+            "trash": {name: sorted(ids) for name, ids in self.trash.items() if ids},
+            "paused": self.paused,
+            "max_length": self.max_length,
+        }

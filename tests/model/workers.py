@@ -1,0 +1,403 @@
+"""What workers do, also at the wrong moment: claim, settle, repeat, recover, call late, die, leave; and the sweep."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+from dhanam_jobs.engine.scripts import BEAT, CLAIM, LEAVE, NOTE, RECOVER, REGISTER, SETTLE, SWEEP
+from tests.model.book import Ended, Row
+from tests.model.field import Claim, Field, Verb
+
+MOST_WORKERS = 4
+INTERVAL_MS = 60_000
+LEASE_MS = 100_000
+KINDS = ("completed", "completed", "failed", "failed", "cancelled", "delayed", "snoozed", "released", "parked")
+
+
+def _living(field: Field) -> list[str]:
+    return sorted(set(field.book.workers) & set(field.hands))
+
+
+async def register(field: Field, rng: Random) -> None:
+    """A new worker comes; or a name is taken."""
+    book = field.book
+    if len(book.workers) >= MOST_WORKERS:
+        name = rng.choice(sorted(book.workers))
+        field.tell(f"register {name} again")
+        field.expect("a taken name", await field.run(REGISTER, name, "{}"), 0)
+        return
+    name = field.new_worker()
+    field.tell(f"register {name}")
+    field.expect("a new name", await field.run(REGISTER, name, "{}"), 1)
+    book.workers[name] = Row(book.now)
+
+
+async def beat(field: Field, rng: Random) -> None:
+    """Some of the workers beat, dead ones too."""
+    for name in sorted(field.hands):
+        if rng.random() < 0.6:
+            living = name in field.book.workers
+            field.tell(f"beat {name}")
+            field.expect(f"the beat of {name}", await field.run(BEAT, name, "{}"), int(living))
+            if living:
+                field.book.workers[name].beat = field.book.now
+
+
+def _any_hand(field: Field, rng: Random) -> str | None:
+    """Mostly a living worker."""
+    living = _living(field)
+    if living and rng.random() < 0.93:
+        return rng.choice(living)
+    return rng.choice(sorted(field.hands)) if field.hands else None
+
+
+def _claims(reply: list[Any]) -> list[Claim]:
+    claims = []
+    for place, entries in zip(reply[4::2], reply[5::2], strict=True):
+        for entry, flat in entries:
+            fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+            job_id = fields.pop("id", f"{place.decode()[-1]}-{entry.decode()}")
+            fields.pop("created", None)
+            claims.append(Claim(place.decode(), entry.decode(), job_id, fields))
+    return claims
+
+
+def _oldest(field: Field, count: int) -> list[str]:
+    """The jobs that the share for the starving goes to, by the age of their entries."""
+    book, chosen = field.book, []
+    waiting = {place: book.waiting_in(place) for place in book.places()}
+    if len(waiting) < 2:
+        return []
+    for _ in range(count):
+        heads = [(field.entry_ms(ids[0]), number, place) for number, (place, ids) in enumerate(waiting.items()) if ids]
+        if not heads:
+            break
+        chosen.append(waiting[min(heads)[2]].pop(0))
+    return chosen
+
+
+def _quiet(field: Field) -> bool:
+    """True where nothing is due, so that the entries of all that waits are known."""
+    return not field.book.delayed or field.book.delayed[0][0] > field.book.now
+
+
+async def claim(field: Field, rng: Random) -> None:
+    """A worker asks for jobs."""
+    name = _any_hand(field, rng)
+    if name is None:
+        return
+    want = rng.randint(1, 5)
+    fair = rng.randint(0, 2) if _quiet(field) and rng.random() < 0.3 else 0
+    await _trip(field, rng, name, [], want, fair)
+
+
+async def settle(field: Field, rng: Random) -> None:
+    """A worker settles some of its claims, and mostly asks for more."""
+    holders = [name for name, hand in sorted(field.hands.items()) if hand.held]
+    if not holders:
+        return
+    name = rng.choice(holders)
+    held = field.hands[name].held
+    chosen = [one for one in held if rng.random() < 0.7] or held[:1]
+    outcomes = [_outcome(field, rng, one) for one in chosen]
+    want = rng.choice([0, 1, 3, 5])
+    plain = all(kind == "completed" for _, kind, _ in outcomes)
+    fair = 1 if plain and want and _quiet(field) and rng.random() < 0.3 else 0
+    await _trip(field, rng, name, outcomes, want, fair)
+
+
+def _outcome(field: Field, rng: Random, claim: Claim) -> tuple[Claim, str, bytes]:
+    kind = rng.choice(KINDS)
+    if kind in ("completed", "failed", "cancelled"):
+        body = field.record(claim, kind)
+        if rng.random() < 0.1:
+            kind = f"-{kind}"
+        return claim, f"{kind} {claim.fields['unique']}" if "unique" in claim.fields else kind, body
+    if kind == "delayed":
+        number = int(claim.fields.get("attempt", 0)) + 1
+        changes = {"attempt": str(number), "errors": f'[{{"attempt":{number}}}]'}
+        return claim, kind, json.dumps({"delay": rng.choice([0, 5_000, 200_000]), "set": changes}).encode()
+    if kind == "snoozed":
+        number = int(claim.fields.get("snoozes", 0)) + 1
+        return claim, "delayed", json.dumps({"delay": 1_000, "set": {"snoozes": str(number)}}).encode()
+    return claim, kind, b'{"set":{}}'
+
+
+async def _trip(
+    field: Field, rng: Random, name: str, outcomes: list[tuple[Claim, str, bytes]], want: int, fair: int
+) -> None:
+    book, hand = field.book, field.hands[name]
+    hand.call += 1
+    keep = book.keep
+    if outcomes:
+        flat = [part for one, kind, body in outcomes for part in (one.place, one.entry, one.id, kind, body)]
+        arguments: tuple[Any, ...] = (want, fair, keep["completed"], keep["failed"], keep["cancelled"], *flat)
+        script = SETTLE
+    else:
+        script, arguments = CLAIM, (want, fair)
+    fate = rng.random()
+    field.tell(
+        f"{script.name} by {name}: want {want}, fair {fair}, {[(one.id, kind) for one, kind, _ in outcomes]}"
+        + (", and the reply is lost" if fate < 0.08 else ", but it comes too late" if fate < 0.14 else "")
+    )
+    if 0.08 <= fate < 0.14 and name in book.workers:
+        # Redis still runs a command whose client has given up, also after the client has asked what became of it.
+        late = hand.call
+        await _recover(field, name)
+        reply = await field.run(script, name, late, *arguments)
+        field.expect("a late call", (reply[0], reply[2].decode()), (b"stale", book.workers[name].verdicts))
+        return
+    reply = await field.run(script, name, hand.call, *arguments)
+    hand.last = script, (hand.call, *arguments)
+    if name not in book.workers:
+        field.expect(f"the trip of {name}", reply[0], b"dead")
+        hand.held.clear()
+        return
+    verdicts, taken, paused = _play(field, name, outcomes, want, fair)
+    row = book.workers[name]
+    row.call = row.settled = hand.call
+    row.verdicts = verdicts
+    if not outcomes and paused:
+        field.expect("a claim from a paused queue", reply[0], b"paused")
+    else:
+        field.expect("the trip", (reply[0], reply[2].decode()), (b"ok", verdicts))
+    if outcomes and paused:
+        field.expect("what a paused queue says", reply[3], b"paused")
+    claims = _claims(reply) if len(reply) > 4 else []
+    field.expect("what was claimed", [(one.place, one.id) for one in claims], taken)
+    for one in claims:
+        field.expect(f"the fields of {one.id}", one.fields, book.jobs[one.id].fields)
+    if fate < 0.08:
+        await _recover(field, name)
+        return
+    settled = [one for one, _, _ in outcomes]
+    hand.held = [one for one in hand.held if one not in settled] + claims
+
+
+def _play(
+    field: Field, name: str, outcomes: list[tuple[Claim, str, bytes]], want: int, fair: int
+) -> tuple[str, list[tuple[str, str]], bool]:
+    """What the trip does to the book: verdicts, claims, and whether the queue is paused."""
+    book, verdicts = field.book, ""
+    ends: dict[str, list[Ended]] = {"completed": [], "failed": [], "cancelled": []}
+    unkept: dict[str, list[Ended]] = {"completed": [], "failed": [], "cancelled": []}
+    freed: list[tuple[str | None, str]] = []
+    for one, kind, body in outcomes:
+        job = book.jobs.get(one.id)
+        if job is None or job.holder == "" or field.seen.entries.get(one.id) != one.entry or job.place != one.place:
+            verdicts += "0"
+            continue
+        verdicts += "1"
+        book.take_out(job)
+        state, _, key = kind.partition(" ")
+        attempt = int(job.fields.get("attempt", 0)) + 1
+        if state.lstrip("-") in ends:
+            (unkept if state[0] == "-" else ends)[state.lstrip("-")].append(book.ended(job, state.lstrip("-"), attempt))
+            if key:
+                freed.append((key, job.id))
+            continue
+        change = json.loads(body)
+        job.fields.update(change["set"])
+        if job.id in book.cancelling:
+            attempt = int(change["set"].get("attempt", attempt))
+            ends["cancelled"].append(book.ended(job, "cancelled", attempt))
+            if "unique" in job.fields:
+                freed.append((job.fields["unique"], job.id))
+            continue
+        book.comes_back(job)
+        if state == "delayed":
+            book.put_delayed(job, book.now + change["delay"])
+        elif state == "released":
+            book.put_waiting(job, "front")
+        else:
+            book.put_parked(job)
+    for state, ended in ends.items():
+        book.finish(state, ended)
+    for state, ended in unkept.items():
+        book.finish(state, ended, kept=False)
+    book.free_all(freed)
+    book.promote()
+    if book.paused:
+        return verdicts, [], True
+    taken = book.claim(name, want, _oldest(field, min(fair, want))) if want else []
+    return verdicts, taken, False
+
+
+async def _recover(field: Field, name: str) -> None:
+    """A worker asks what became of its last call, and takes over what it holds."""
+    hand = field.hands[name]
+    hand.call += 1
+    field.tell(f"recover by {name}")
+    reply = await field.run(RECOVER, name, hand.call)
+    if name not in field.book.workers:
+        field.expect(f"the recovery of {name}", reply[0], b"dead")
+        hand.held.clear()
+        return
+    row = field.book.workers[name]
+    field.expect("what recover says", (reply[0], reply[2].decode(), reply[3]), (b"ok", row.verdicts, row.settled))
+    row.call = hand.call
+    claims = _claims(reply)
+    wanted = [
+        (place, job_id)
+        for place in field.book.places()
+        for job_id in field.book.streams[place]
+        if field.book.jobs[job_id].holder == name
+    ]
+    field.expect("what recover hands over", [(one.place, one.id) for one in claims], wanted)
+    hand.held = claims
+
+
+async def recover(field: Field, rng: Random) -> None:
+    """A worker that heard an error asks."""
+    name = _any_hand(field, rng)
+    if name is not None:
+        await _recover(field, name)
+
+
+async def repeat(field: Field, rng: Random) -> None:
+    """A call comes a second time, with its number."""
+    called = [name for name, hand in sorted(field.hands.items()) if hand.last]
+    if not called:
+        return
+    name = rng.choice(called)
+    script, arguments = field.hands[name].last or (CLAIM, ())
+    field.tell(f"{script.name} by {name} comes again")
+    reply = await field.run(script, name, *arguments)
+    if name not in field.book.workers:
+        field.expect(f"a repetition by {name}", reply[0], b"dead")
+        return
+    wanted = (b"stale", field.book.workers[name].verdicts)
+    field.expect(f"a repetition by {name}", (reply[0], reply[2].decode()), wanted)
+
+
+async def leave(field: Field, rng: Random) -> None:
+    """A worker leaves, whatever it holds."""
+    name = _any_hand(field, rng)
+    if name is None or rng.random() < 0.5:
+        return
+    field.tell(f"leave {name}")
+    held = sum(job.holder == name for job in field.book.jobs.values())
+    field.expect(f"what {name} holds", await field.run(LEAVE, name), held)
+    field.book.workers.pop(name, None)
+
+
+async def vanish(field: Field, rng: Random) -> None:
+    """A worker's process is gone, and all that it knew."""
+    if field.hands and rng.random() < 0.5:
+        name = rng.choice(sorted(field.hands))
+        field.tell(f"{name} is killed")
+        del field.hands[name]
+
+
+async def note(field: Field, rng: Random) -> None:
+    """A running job tells of itself, or one whose claim was lost does."""
+    book = field.book
+    holders = [name for name, hand in sorted(field.hands.items()) if hand.held]
+    if not holders:
+        return
+    name = rng.choice(holders)
+    one = rng.choice(field.hands[name].held)
+    progress = rng.choice(["", "1", "2"])
+    lines = [f'"line {number}"' for number in range(rng.randint(0 if progress else 1, 3))]
+    field.tell(f"note by {name} on {one.id}: {progress} {lines}")
+    reply = await field.run(NOTE, name, one.place, one.entry, one.id, progress, 4, *lines)
+    job = book.jobs.get(one.id)
+    ours = job is not None and job.holder == name and field.seen.entries.get(one.id) == one.entry
+    field.expect(f"the note on {one.id}", reply, int(ours and job is not None and job.place == one.place))
+    if reply:
+        book.notes[one.id] = progress or book.notes.get(one.id, "")
+        book.logs[one.id] = [*book.logs.get(one.id, []), *lines][-4:]
+
+
+async def sweep(field: Field, rng: Random) -> None:
+    """One step: begun, gone on with, or out of turn; or at the start of our own server, when all others are dead."""
+    book = field.book
+    budget = rng.choice([1, 2, 200])
+    turn = rng.choice(["begun", "on", "on", "out of turn"])
+    sure = rng.random() < 0.1
+    living = [name for name in sorted(book.workers) if rng.random() < 0.5] if sure else []
+    key = f"{field.queue.root}:sweeping"
+    if turn == "begun":
+        await field.client.delete(key)
+    elif turn == "out of turn":
+        await field.client.set(key, book.now, px=600_000)
+    field.tell(f"sweep {turn}, budget {budget}{f', all dead but {living}' if sure else ''}")
+    keep = book.keep
+    reply = await field.run(
+        SWEEP,
+        *(INTERVAL_MS, LEASE_MS, budget, book.max_stalls, keep["failed"], int(turn == "on"), int(sure)),
+        *(keep["cancelled"], *living),
+    )
+    parked = book.count("parked")
+    if turn == "out of turn":
+        field.expect("a sweep out of turn", reply, [parked])
+        return
+    if turn == "begun":
+        if book.swept is None or book.now - book.swept > 2 * INTERVAL_MS:
+            book.grace = book.now + LEASE_MS
+        book.swept = book.now
+    graced = bool(book.grace and book.now < book.grace and not sure)
+    promoted = book.promote()
+    book.waited = {job_id: until for job_id, until in book.waited.items() if until > book.now}
+    dead: list[str] = []
+    reclaimed, failed, more = 0, 0, False
+    if not graced:
+        if sure:
+            dead = [name for name in book.workers if name not in living]
+        else:
+            dead = [name for name, row in book.workers.items() if row.beat <= book.now - LEASE_MS]
+        for name in dead:
+            del book.workers[name]
+        reclaimed, failed, more = _reclaim(field, budget)
+    field.expect("the sweep", reply, [parked, reclaimed, failed, promoted, len(dead), int(more), int(graced)])
+
+
+def _reclaim(field: Field, budget: int) -> tuple[int, int, bool]:
+    """The claims of the dead: how many went back to the front, how many failed, and whether some are left."""
+    book = field.book
+    ends: dict[str, list[Ended]] = {"failed": [], "cancelled": []}
+    freed: list[tuple[str | None, str]] = []
+    back = 0
+    left = False
+    for place in book.places():
+        held: dict[str, list[str]] = {}
+        for job_id in book.streams[place]:
+            holder = book.jobs[job_id].holder
+            if holder and holder not in book.workers:
+                held.setdefault(holder, []).append(job_id)
+        for _, ids in sorted(held.items()):
+            left = left or len(ids) > budget
+            for job_id in ids[:budget]:
+                budget -= 1
+                job = book.jobs[job_id]
+                book.take_out(job)
+                stalls = int(job.fields.get("stalls", 0)) + 1
+                job.fields["stalls"] = str(stalls)
+                state = "cancelled" if job_id in book.cancelling else "failed" if stalls > book.max_stalls else ""
+                if state:
+                    ends[state].append(book.ended(job, state, int(job.fields.get("attempt", 0)) + 1))
+                    freed.append((job.fields.get("unique"), job_id))
+                else:
+                    book.comes_back(job)
+                    book.put_waiting(job, "front")
+                    back += 1
+    for state, ended in ends.items():
+        book.finish(state, ended)
+    book.free_all(freed)
+    return back, len(ends["failed"]), left
+
+
+VERBS: dict[Verb, int] = {
+    register: 5,
+    beat: 6,
+    claim: 16,
+    settle: 24,
+    recover: 2,
+    repeat: 2,
+    leave: 1,
+    vanish: 1,
+    note: 3,
+    sweep: 7,
+}
