@@ -30,6 +30,7 @@ from .errors import (
     InvalidPayload,
     JobFailed,
     JobNotFound,
+    Limited,
     ProcessDied,
     QueueActive,
     QueueFull,
@@ -50,6 +51,7 @@ from .explain import Explanation, Reason
 from .fleet import ProcessInfo, RunningJob, WorkerInfo, processes
 from .inspection import inspect_queue
 from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .limits import Limit, Limits, LimitState
 from .listing import JobFilter, Page
 from .middleware import Middleware
 from .notes import JobNotes, LogLine
@@ -100,6 +102,10 @@ __all__ = [
     "JobView",
     "Kin",
     "LastRun",
+    "Limit",
+    "LimitState",
+    "Limited",
+    "Limits",
     "LogLine",
     "Middleware",
     "Operations",

@@ -5,6 +5,8 @@ The tree has one root, `EngineError`. The four signals at the end are raised by 
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class EngineError(Exception):
     """Root of all errors that the engine raises."""
@@ -130,6 +132,16 @@ class RemoteError(EngineError):
 
 class Discard(Exception):
     """Raised by a handler: fail this job at once, without a retry. The text becomes the job's reason."""
+
+
+class Limited(Exception):
+    """Raised by a handler: whoever it talks to wants a rest. For `seconds` nothing of the job's key (`scope="key"`), or
+    of its queue (`scope="queue"`), starts; the job goes back to the front, which costs no attempt; other keys go on."""
+
+    def __init__(self, seconds: float, scope: Literal["key", "queue"] = "key") -> None:
+        super().__init__(f"limited for {seconds} s")
+        self.seconds = seconds
+        self.scope = scope
 
 
 class RetryLater(Exception):

@@ -14,7 +14,7 @@ import msgspec
 
 from . import defaults
 from .context import Cause
-from .errors import ConfigurationError, Discard, ProcessDied, RemoteError, RetryLater, Snooze
+from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze
 from .job import AttemptError, Claim, JobError, Outcome, Record
 from .policy import RetryPolicy
 from .registry import JobType
@@ -135,6 +135,12 @@ class Executor:
                 return self._failed(claim, job_type, JobError("TooManySnoozes", too_many))
             delay_ms = max(0, round(error.delay * 1000))
             return Outcome(claim, "delayed", _encode({"delay": delay_ms, "set": {"snoozes": str(claim.snoozes + 1)}}))
+        if isinstance(error, Limited):
+            if error.scope == "key" and claim.key is None:
+                error = ConfigurationError("Limited: the job has no key that could be limited; wanted scope='queue'")
+            else:
+                limit_ms = max(1, round(error.seconds * 1000))
+                return Outcome(claim, "limited", _encode({"limit": limit_ms, "scope": error.scope, "set": {}}))
         job_error = _described(error)
         policy = self._policy(claim, job_type)
         history = self._history(claim, job_error)
@@ -222,6 +228,7 @@ class Executor:
             record.stalls = claim.stalls
             record.snoozes = claim.snoozes
             record.unique = claim.unique
+            record.key = claim.key
             record.options = claim.options
             record.meta = claim.meta
         return _encode(record)

@@ -18,7 +18,8 @@ _COUNT_STEPS = 50
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One reason. `code`: paused, behind, delayed, key_held, children, parked, no_worker, busy, next, running or ended;
+    """One reason. `code`: paused, behind, delayed, key_held, children, parked, no_worker, queue_limited, key_limited,
+    busy, next, running or ended;
     `text` says it with its numbers."""
 
     code: str
@@ -100,7 +101,22 @@ def _explained(queue: Queue, job_id: str, said: dict[str, str], before: int, *, 
     workers, busy = int(said["workers"]), int(said["busy"])
     if workers == 0:
         reasons.append(Reason("no_worker", f"no worker of queue {queue.name!r} is alive"))
-    if state == "waiting":
+    if "queue_limited" in said:
+        when = _when(now_ms, said.get("queue_opens_ms"))
+        reasons.append(Reason("queue_limited", f"queue {queue.name!r} is limited: its next job may start {when}"))
+    if state == "waiting" and "limit_key" in said:
+        ahead, key, running = int(said["before"]), said["limit_key"], said["key_running"]
+        if "key_limited" in said:
+            when = _when(now_ms, said.get("key_opens_ms"))
+            text = f"key {key!r} is limited: {running} of its jobs run, and its next one may start {when}"
+            reasons.append(Reason("key_limited", text))
+        if ahead:
+            reasons.append(Reason("behind", f"it is behind {ahead} jobs of key {key!r}, which takes turns with others"))
+        if busy:
+            reasons.append(Reason("busy", f"{workers} workers are running {busy} jobs"))
+        if not reasons:
+            reasons.append(Reason("next", "nothing holds it: the next free slot takes it in its turn"))
+    elif state == "waiting":
         urgent = int(said["urgent"])
         ahead = urgent + before
         if ahead:
@@ -112,6 +128,10 @@ def _explained(queue: Queue, job_id: str, said: dict[str, str], before: int, *, 
         if not reasons:
             reasons.append(Reason("next", "nothing holds it: the next free slot takes it"))
     return Explanation(job_id, JobState(state), reasons, ahead, due_ms, holder)
+
+
+def _when(now_ms: int, opens_ms: str | None) -> str:
+    return "when one that runs has ended" if opens_ms is None else f"in {max(0, int(opens_ms) - now_ms) / 1000:.1f} s"
 
 
 def _since(now_ms: int, then: str) -> str:

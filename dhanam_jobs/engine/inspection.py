@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 _LISTS = (
+    *("keyed", "turns", "resting", "holding", "running"),
     *("index", "ended", "completed", "failed", "cancelled", "delayed", "blocked", "parked", "unique", "joined"),
     *("dead", "buried", "notes", "cancelling", "runs", "families", "parents", "planned"),
 )
@@ -41,7 +42,7 @@ async def inspect_queue(queue: Queue) -> list[str]:
     async for key in queue.engine.redis.scan_iter(match=f"{queue.root}:*", count=1000):
         name = key.decode()[len(queue.root) + 1 :]
         await _step(queue, problems, "key", name)
-        if name.startswith(("front:", "waiting:")):
+        if name.startswith(("front:", "waiting:", "admitted:")):
             await _walk_place(queue, problems, "entries", name)
             await _walk_place(queue, problems, "claims", name)
     return list(problems)

@@ -67,6 +67,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     stalls: int = 0
     snoozes: int = 0
     unique: str | None = None
+    key: str | None = None
     options: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
 
@@ -90,6 +91,7 @@ class JobInfo(msgspec.Struct):
     stalls: int = 0
     snoozes: int = 0
     unique: str | None = None
+    key: str | None = None
     due_ms: int | None = None
     started_ms: int | None = None
     finished_ms: int | None = None
@@ -105,7 +107,8 @@ class JobInfo(msgspec.Struct):
 class Claim:
     """The right to run one attempt of one job: the stream entry that a worker holds, and what it says.
 
-    `place` is `waiting:<level>` or `front:<level>` and `entry` the stream entry id; together they are the fence.
+    `place` is `waiting:<level>`, `front:<level>` or, with a limit `key`, `admitted:<level>`; `entry` is the
+    stream entry id; together they are the fence.
     `attempt` counts executions, this one included. `plain` says that the entry holds a name and a payload, no more.
     """
 
@@ -116,6 +119,7 @@ class Claim:
         "errors",
         "expires_ms",
         "id",
+        "key",
         "meta",
         "name",
         "options",
@@ -141,6 +145,7 @@ class Claim:
         self.snoozes = 0
         self.waits = 0
         self.unique: str | None = None
+        self.key: str | None = None
         self.options: dict[str, Any] | None = None
         self.meta: dict[str, Any] | None = None
         self.errors: bytes | None = None
@@ -169,6 +174,8 @@ class Claim:
         self.errors = fields.get(b"errors")
         if b"unique" in fields:
             self.unique = fields[b"unique"].decode("utf-8", "replace")
+        if b"key" in fields:
+            self.key = fields[b"key"].decode("utf-8", "replace")
         self.options = _object(fields.get(b"options"))
         self.meta = _object(fields.get(b"meta"))
 

@@ -76,6 +76,16 @@ def check_unique_key(key: str) -> str:
     return key
 
 
+def check_limit_key(key: str) -> str:
+    """Returns a key that limits are kept for, or raises ConfigurationError."""
+    if not isinstance(key, str) or not 1 <= len(key) <= MAX_ID_LENGTH or _UNFIT.search(key):
+        raise ConfigurationError(
+            f"limit key {str(key)[:80]!r}: wanted 1 to {MAX_ID_LENGTH} characters "
+            "without white space or control characters"
+        )
+    return key
+
+
 def check_priority(priority: int) -> int:
     """Returns the level, or raises ConfigurationError (also for True and 5.0)."""
     if type(priority) is not int or not 0 <= priority < LEVELS:

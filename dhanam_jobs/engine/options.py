@@ -67,7 +67,9 @@ class EnqueueOptions(TypedDict, total=False):
     seconds, or `run_at` (aware), before it may run. `expires`: seconds after it may run, or a moment (aware), by which
     it must have started; else it is failed without being run. `unique`: a key, or a `Unique` that says how. `retry`,
     `timeout` (seconds for one attempt) and `retention` (0 keeps no record of this job) replace those of the job's name
-    and queue. `meta` is kept with the job as JSON. `owner` is noted on the job, and on the job that is joined.
+    and queue. `meta` is kept with the job as JSON. `key`: for whom
+    limits are kept and turns are taken (a tenant, a user, a provider). `owner` is noted on the job, and on the job that
+    is joined.
     """
 
     id: str | None
@@ -81,6 +83,7 @@ class EnqueueOptions(TypedDict, total=False):
     timeout: float | None
     retention: Retention | None
     meta: dict[str, Any] | None
+    key: str | None
     owner: str | None
 
 
@@ -108,7 +111,7 @@ class Defaults:
         self.plain = (
             not self.delay
             and self.expires is None
-            and (job_type is None or (job_type.unique is None and job_type.id is None))
+            and (job_type is None or (job_type.unique is None and job_type.id is None and job_type.key is None))
         )
 
 
@@ -136,6 +139,11 @@ def write_options(options: EnqueueOptions, defaults_: Defaults, payload: Any) ->
     timed = _write_unique(extra, unique)
     _write_times(extra, options, defaults_, timed)
     fields: list[str] = []
+    key = options.get("key")
+    if key is None and row is not None and row.key is not None:
+        key = row.key(payload)
+    if key is not None:
+        fields += ["key", keys.check_limit_key(key)]
     kept = _kept(options, row)
     if kept:
         fields += ["options", _encode(kept).decode()]

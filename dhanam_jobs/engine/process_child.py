@@ -22,7 +22,7 @@ import msgspec
 
 from . import defaults
 from .context import JobView
-from .errors import ConfigurationError, Discard, EngineError, RetryLater, Snooze
+from .errors import ConfigurationError, Discard, EngineError, Limited, RetryLater, Snooze
 from .registry import payload_type_of
 from .whereabouts import SCRIPT
 
@@ -164,6 +164,8 @@ def _find(head: _Head) -> Any:
 
 def _described(error: BaseException) -> dict[str, Any]:
     about: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+    if isinstance(error, Limited):
+        return {**about, "signal": "Limited", "delay": error.seconds, "scope": error.scope}
     if isinstance(error, Discard | RetryLater | Snooze):
         about["signal"] = type(error).__name__
         about["delay"] = getattr(error, "delay", 0)

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from .context import JobContext
-from .errors import ConfigurationError, Discard, ProcessDied, RemoteError, RetryLater, Snooze
+from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze
 from .registry import JobType
 from .whereabouts import whereabouts
 
@@ -111,7 +111,7 @@ class ProcessPool:
             result = await self._listen(process, context)
             ended = True
             return result
-        except (RemoteError, Discard, RetryLater, Snooze):
+        except (RemoteError, Discard, Limited, RetryLater, Snooze):
             ended = True
             raise
         finally:
@@ -197,6 +197,8 @@ def _raised(error: dict[str, Any]) -> Exception:
         return RetryLater(error["delay"], error["message"])
     if signal_name == "Snooze":
         return Snooze(error["delay"])
+    if signal_name == "Limited":
+        return Limited(error["delay"], error["scope"])
     return RemoteError(error["type"], error["message"], error.get("traceback"))
 
 

@@ -24,6 +24,7 @@ from .errors import QueueFull
 from .family_tree import Tree, mark_tree
 from .found import job_info
 from .job import JobInfo
+from .limits import Limits
 from .link import Backoff, Link
 from .notes import JobNotes, read_notes
 from .operations import Operations
@@ -100,6 +101,7 @@ class Queue:
         self._announced = False
         self.courier = Courier(self)
         self.operations = Operations(self)
+        self.limits = Limits(self)
 
     async def enqueue(
         self, job: str | Any, payload: Any = None, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
@@ -269,9 +271,13 @@ class Queue:
     async def _announce(self) -> None:
         await self.engine.announce_queue(self.name)
         registry = self.engine.registry
-        limit = registry.queue_config(self.name).max_length if registry.has_queue(self.name) else None
-        if limit is not None:
-            await self.limit_length(limit)
+        row = registry.queue_config(self.name) if registry.has_queue(self.name) else None
+        if row is not None and row.max_length is not None:
+            await self.limit_length(row.max_length)
+        if row is not None and row.limit is not None:
+            await self.limits.set_queue(row.limit)
+        if row is not None and row.key_limit is not None:
+            await self.limits.set_keys(row.key_limit)
         self._announced = True
 
     def _next_chunk(self) -> list[Batch]:

@@ -14,6 +14,7 @@ from . import defaults
 from .errors import ConfigurationError, InvalidPayload, UnknownJobName, UnknownQueue
 from .job import Record
 from .keys import check_priority, check_queue_name
+from .limits import Limit
 from .middleware import Middleware
 from .policy import Retention, RetryPolicy
 from .whereabouts import whereabouts
@@ -26,6 +27,7 @@ Handler = Callable[["JobContext", Any], Awaitable[Any]] | Callable[["JobContext"
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 UniqueKey = Callable[[Any], "str | Unique | None"]
 JobId = Callable[[Any], str | None]
+LimitKey = str | Callable[[Any], str | None]
 Accept = Callable[[Any], Any]
 FailureHook = Callable[["JobContext", Record], Any]
 _JOB_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}\Z")
@@ -36,7 +38,8 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     their names ask for something else.
 
     `timeout` in seconds for one attempt; `delay` and `expires` in seconds as in `EnqueueOptions`. `max_length` jobs may
-    be waiting, delayed, blocked or parked before enqueue refuses more; None leaves the limit as it is in Redis.
+    be waiting, delayed, blocked or parked before enqueue refuses more; `limit` holds for all jobs of the queue together
+    and `key_limit` for those of each key. None leaves a limit as it is in Redis.
     """
 
     name: str
@@ -49,6 +52,8 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     delay: float | None = None
     expires: float | None = None
     max_length: int | None = None
+    limit: Limit | None = None
+    key_limit: Limit | None = None
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
@@ -93,6 +98,18 @@ def check_max_length(length: int) -> int:
     return length
 
 
+def key_of(source: LimitKey | None) -> Callable[[Any], str | None] | None:
+    """The function that says a payload's limit key, where the registry names a field of it."""
+    if not isinstance(source, str):
+        return source
+
+    def read(payload: Any) -> str | None:
+        value = payload.get(source) if isinstance(payload, dict) else getattr(payload, source, None)
+        return None if value is None else str(value)
+
+    return read
+
+
 def check_concurrency(concurrency: int) -> int:
     """Returns the number, or raises ConfigurationError."""
     if type(concurrency) is not int or not 1 <= concurrency <= 1000:
@@ -103,8 +120,8 @@ def check_concurrency(concurrency: int) -> int:
 class JobType:
     """What the registry knows of a job: `name`, `queue`, `handler`, `payload_type` and what it asks for.
 
-    `timeout` is in seconds. `retry`, `retention`, `priority`, `delay` and `expires` None mean the queue's. `unique` and
-    `id`, given a payload, return its unique key and its id.
+    `timeout` is in seconds. `retry`, `retention`, `priority`, `delay` and `expires` None mean the queue's. `unique`,
+    `id` and `key`, given a payload, return its unique key, its id and its limit key.
     """
 
     __slots__ = (
@@ -116,6 +133,7 @@ class JobType:
         "handler",
         "id",
         "is_async",
+        "key",
         "name",
         "on_failure",
         "payload_type",
@@ -143,6 +161,7 @@ class JobType:
         expires: float | None = None,
         unique: UniqueKey | None = None,
         id: JobId | None = None,
+        key: LimitKey | None = None,
         accept: Accept | None = None,
         process: bool = False,
         on_failure: FailureHook | None = None,
@@ -161,6 +180,7 @@ class JobType:
         self.expires = expires
         self.unique = unique
         self.id = id
+        self.key = key_of(key)
         self.accept = accept
         self.process = process
         self.on_failure = on_failure
@@ -202,6 +222,8 @@ class Registry:
         delay: float | None = None,
         expires: float | None = None,
         max_length: int | None = None,
+        limit: Limit | None = None,
+        key_limit: Limit | None = None,
     ) -> QueueConfig:
         """Adds a queue, or replaces the row that naming it in a job has made. Arguments as in `QueueConfig`."""
         row = QueueConfig(
@@ -215,6 +237,8 @@ class Registry:
             delay=delay,
             expires=expires,
             max_length=max_length,
+            limit=limit,
+            key_limit=key_limit,
         )
         self._queues[name] = row
         self.version += 1
@@ -235,6 +259,7 @@ class Registry:
         expires: float | None = None,
         unique: UniqueKey | None = None,
         id: JobId | None = None,
+        key: LimitKey | None = None,
         accept: Accept | None = None,
         process: bool = False,
         on_failure: FailureHook | None = None,
@@ -244,7 +269,9 @@ class Registry:
         The function takes the context and the payload; the annotation of its second parameter is the payload's type
         (a msgspec Struct, or anything that msgspec decodes; without one, any JSON value). `async def` runs in the
         loop, `def` in a thread. `timeout` seconds for one attempt. `unique`, given a payload, returns the key under
-        which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id. `delay`,
+        which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id. `key`:
+        the field of the payload, or a function of the payload, that says for whom limits are kept and turns are taken.
+        `delay`,
         `expires`, `retention` and the others as in `EnqueueOptions`; None means the queue's. `accept` turns what
         callers give (if it isn't of the payload's type) into what is checked against it. `process` runs the
         handler, a function of a module, in a process of its own, which is killed when it must end; it is given a
@@ -280,6 +307,7 @@ class Registry:
                 expires=expires,
                 unique=unique,
                 id=id,
+                key=key,
                 accept=accept,
                 process=process,
                 on_failure=on_failure,

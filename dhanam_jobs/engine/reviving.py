@@ -31,6 +31,7 @@ class _Kept(msgspec.Struct):
     created_ms: int
     payload: msgspec.Raw
     unique: str | None = None
+    key: str | None = None
     errors: msgspec.Raw = _NONE
     options: msgspec.Raw = _NONE
     meta: msgspec.Raw = _NONE
@@ -64,6 +65,8 @@ async def revive(queue: Queue, source: Source, records: Sequence[bytes], payload
 def fields_to_keep(kept: _Kept) -> list[str]:
     """The further fields of a revived job's entry, flat."""
     fields = ["created", str(kept.created_ms)]
+    if kept.key is not None:
+        fields += ["key", kept.key]
     for name in ("errors", "options", "meta"):
         text = bytes(getattr(kept, name))
         if text and text not in (b"[]", b"null"):

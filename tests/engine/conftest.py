@@ -18,10 +18,10 @@ from dhanam_jobs.engine.sweeper import Sweeper
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
     r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping"
-    r"|handed|(front|waiting):[0-9]|(result|throttled|log):.+)\Z",
+    r"|limits|handed|(front|waiting|admitted):[0-9]|(result|throttled|log|starts|limited):.+|starts)\Z",
     re.DOTALL,
 )
-_LIVE = ("delayed", "blocked", "parked")
+_LIVE = ("delayed", "blocked", "parked", "keyed")
 
 
 class Keys:
@@ -46,7 +46,7 @@ class Keys:
     async def jobs_left(self, root: str) -> int:
         """Jobs of the queue that have not ended."""
         left = 0
-        for place in await self.names(f"{root}:front:[0-9]") | await self.names(f"{root}:waiting:[0-9]"):
+        for place in [f"{root}:{kind}:{level}" for kind in ("front", "waiting", "admitted") for level in range(10)]:
             left += await self.command("XLEN", place)
         for name in _LIVE:
             left += await self.command("ZCARD", f"{root}:{name}")
@@ -136,6 +136,13 @@ class Hands:
         self._calls += 1
         reply = await self.engine.run(scripts.CLAIM, queue.root, "ghost", self._calls, want, 0)
         assert sum(len(entries) for entries in reply[5::2]) == want
+
+    async def claim_less(self, queue: Queue, want: int, got: int) -> None:
+        """The ghost asks for `want` jobs and is given only `got`."""
+        await self.engine.run(scripts.REGISTER, queue.root, "ghost", "{}")
+        self._calls += 1
+        reply = await self.engine.run(scripts.CLAIM, queue.root, "ghost", self._calls, want, 0)
+        assert sum(len(entries) for entries in reply[5::2]) == got
 
     async def die(self, queue: Queue) -> None:
         """The ghost is declared dead, and its jobs are reclaimed."""

@@ -11,7 +11,7 @@
 --         body       how it ended, JSON text
 -- Returns {noted, gone, outgoing}: ends that were new, and that had no parent any more; outgoing is 1 where a parent that
 -- ended here has parents itself.
--- include: root places events moves families endings records
+-- include: root places events limits moves families endings records
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places, true)
 redis.call('XLEN', root .. 'events')

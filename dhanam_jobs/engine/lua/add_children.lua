@@ -7,7 +7,7 @@
 --         about      '<policy> <queue> <id>'; policy fail | ignore | continue
 --         spec       the child as enqueue takes it, JSON text
 -- Returns how many are new: a key that the job has already changes nothing; -1 where the worker no longer holds the claim.
--- include: root places events moves families
+-- include: root places events limits moves families
 local place, entry, id = ARGV[3], ARGV[4], ARGV[5]
 redis.call('HLEN', root .. 'families')
 redis.call('HLEN', root .. 'planned')

@@ -5,7 +5,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 cancelled records to keep ('' all)  3 reason  4… ids (a few hundred at most)
 -- Returns one verdict for each id: 'cancelled'; 'asked' where it runs; 'missing'; or the state in which it has ended.
--- include: root places events moves finding endings removing records
+-- include: root places events limits moves finding endings removing records
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_removing(places)
 redis.call('ZCARD', root .. 'workers')

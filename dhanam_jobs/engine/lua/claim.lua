@@ -5,14 +5,14 @@
 -- ARGV  1 time  2 worker  3 call number  4 want (at least 1)  5 fair (of these, the oldest of any level)
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'paused', now} | {'ok', now, '', next due ms or '', place,
 -- entries, …}. 'stale': a later call of this worker was seen; nothing was claimed.
--- include: root calls places events moves claiming
+-- include: root calls places events limits moves claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
-local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused', 'limit', 'limited_until', 'keyed')
 redis.call('XLEN', root .. 'events')
-check_places(meta[1] or '', any_due())
+check_places(meta[1] or '', meta[5] or any_due())
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', '')
 local places = promote(meta[1] or '', 200)
 if meta[2] then return {'paused', now} end
-local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places)
+local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places, meta[3], meta[4], meta[5])
 return {'ok', now, '', due, unpack(taken)}

@@ -4,10 +4,11 @@
 -- steps.
 --
 -- KEYS  1 root
--- ARGV  1 time  2 '1' where active jobs don't forbid it: their claims are lost  3 blocked jobs to remove at most
+-- ARGV  1 time  2 '1' where active jobs don't forbid it: their claims are lost  3 blocked jobs, or jobs in the lines of
+--       their keys, to remove at most
 -- Returns {'active', n} where it was refused; {'trash', 0} where an earlier trash is to be emptied first; {'more', n} where
--- n blocked jobs were removed and it is to be called again; {'cleared', n}: jobs and records removed by this call.
--- include: root places events moves finding endings removing
+-- n such jobs were removed and it is to be called again; {'cleared', n}: jobs and records removed by this call.
+-- include: root places events limits moves finding endings removing
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 local limit = tonumber(ARGV[3])
 check_removing(places)
@@ -27,6 +28,17 @@ local records = redis.call('HLEN', root .. 'ended') + redis.call('ZCARD', root .
 local waiting_for_key = redis.call('ZRANGE', root .. 'blocked', 0, limit - 1)
 
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
+local in_line = redis.call('ZRANGE', root .. 'keyed', 0, limit - 1)
+if #in_line > 0 then
+  for _, id in ipairs(in_line) do
+    leave_line(id, string.match(redis.call('HGET', root .. 'index', id) or '', '^keyed (.*)$') or '')
+    redis.call('HDEL', root .. 'index', id)
+    forget_notes({id})
+  end
+  redis.call('HINCRBY', root .. 'meta', 'removed', #in_line)
+  tell(#in_line, 'removed', table.concat(in_line, ' '))
+  return {'more', #in_line}
+end
 local removed = {}
 for _, id in ipairs(waiting_for_key) do
   local key = string.match(redis.call('HGET', root .. 'index', id) or '', '^blocked (.*)$')
@@ -75,10 +87,10 @@ for _, name in ipairs({'delayed', 'parked', 'ended', 'notes'}) do
   if redis.call('EXISTS', root .. name) == 1 then redis.call('RENAME', root .. name, root .. 'trash:' .. name) end
 end
 for _, name in ipairs({'index', 'unique', 'joined', 'runs', 'waited', 'completed', 'failed', 'cancelled', 'dead',
-  'buried', 'cancelling'}) do
+  'buried', 'cancelling', 'turns', 'resting', 'holding', 'running'}) do
   redis.call('UNLINK', root .. name)
 end
-redis.call('HDEL', root .. 'meta', 'watch')
+redis.call('HDEL', root .. 'meta', 'watch', 'keyed', 'limited_until')
 redis.call('HINCRBY', root .. 'meta', 'removed', live)
 tell(1, 'cleared', '')
 return {'cleared', #waiting_for_key + live + records}

@@ -1,11 +1,11 @@
 -- edit: waiting, delayed, blocked and parked jobs keep their state
--- Gives a job that isn't running another payload. A waiting one goes to the end of its level (or of its front), since
--- what stands in a stream can't be changed in place.
+-- Gives a job that isn't running another payload. A waiting one without a key goes to the end of its level (or of its
+-- front), since what stands in a stream can't be changed in place.
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 id  3 name that the payload was checked for  4 payload, JSON text, never read here
 -- Returns 'edited'; 'changed' where the job of that id has another name; 'missing'; or the state (active, or ended).
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local id, name, payload = ARGV[2], ARGV[3], ARGV[4]
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places, true)
@@ -22,7 +22,7 @@ if map.name ~= name then return 'changed' end
 if map.unique then redis.call('LLEN', root .. 'held:' .. map.unique) end
 
 redis.call('HINCRBY', root .. 'meta', 'revived', 0) -- a write that a full Redis refuses, with nothing changed
-if state == 'waiting' then
+if entry then
   local _, fields = changed_fields(place, entry, flat, {payload = payload})
   redis.call('XDEL', root .. place, entry)
   places = put_waiting(place, id, fields, places)

@@ -19,7 +19,7 @@
 --
 -- Every check and every read that could be refused for a wrong type comes before the first write; the first write is
 -- one that a full Redis refuses, with nothing changed.
--- include: root places events moves finding uniqueness families
+-- include: root places events limits moves finding uniqueness families
 local jobs = {}
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'max_length')
 local places, max_length = meta[1] or '', tonumber(meta[2])
@@ -43,6 +43,10 @@ for i = 2, #ARGV, 4 do
     redis.call('ZCARD', root .. 'completed')
     redis.call('ZCARD', root .. 'failed')
     redis.call('ZCARD', root .. 'cancelled')
+    if extra.fields and limit_key(extra.fields) and not seen.line then
+      seen.line = true
+      check_places(places, true)
+    end
     if extra.parent then
       redis.call('HLEN', root .. 'parents')
       redis.call('HLEN', root .. 'handover')
@@ -70,7 +74,7 @@ end
 
 if max_length then
   local length = redis.call('ZCARD', root .. 'delayed') + redis.call('ZCARD', root .. 'blocked')
-    + redis.call('ZCARD', root .. 'parked')
+    + redis.call('ZCARD', root .. 'parked') + redis.call('ZCARD', root .. 'keyed')
   for place in string.gmatch(places, '%S+') do
     local pending = redis.pcall('XPENDING', root .. place, 'workers')
     length = length + redis.call('XLEN', root .. place) - (pending.err and 0 or pending[1])
@@ -204,7 +208,9 @@ local function replace(id, state, place, old, entry, extra, level, name, payload
     block(id, level, fields, due)
     redis.call('LSET', root .. 'held:' .. key, -1, holder)
   else
-    if state == 'waiting' then redis.call('XDEL', root .. place, entry) end
+    if state == 'waiting' then
+      if entry then redis.call('XDEL', root .. place, entry) else leave_line(id, limit_key(old)) end
+    end
     put_delayed(id, level, fields, due or now)
     redis.call('HSET', root .. 'unique', key, holder)
     if state == 'waiting' then delayed[#delayed + 1] = id end
@@ -233,7 +239,8 @@ for position, job in ipairs(jobs) do
       if extra.id and extra.mode == 'rerun_finished' then forget_ended(extra.id) end
       local due = due_of(extra, now)
       local id = extra.id
-      if not id and (due or taken) then
+      local limited = extra.fields and limit_key(extra.fields)
+      if not id and (due or taken or limited) then
         id = string.format('%s-%d-s%d', level, now, redis.call('HINCRBY', root .. 'meta', 'sequence', 1))
       end
       local fields = fields_of(id, extra, name, payload, due, id and now)
@@ -253,6 +260,10 @@ for position, job in ipairs(jobs) do
       elseif due then
         put_delayed(id, level, fields, due)
         delayed[#delayed + 1] = id
+      elseif limited then
+        redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
+        line_up(id, limited, tonumber(level), false, fields)
+        waiting[#waiting + 1] = id
       else
         places = open_place('waiting:' .. level, places)
         local entry = redis.call('XADD', root .. 'waiting:' .. level, '*', unpack(fields))

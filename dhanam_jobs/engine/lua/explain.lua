@@ -6,9 +6,10 @@
 -- Returns {} where there is no such job; else a flat list of name and text, what doesn't apply left out: state, now_ms,
 -- place, paused_ms, workers, busy (claims held), urgent (jobs in places that are claimed first), before (counted by this
 -- call), counted (last entry counted, where it is to be called again), due_ms, name, key, holder, holder_state, ahead
--- (jobs held by the key before it), children and child_ends (of a job that waits for them), worker, idle_ms (since it was
+-- (jobs held by the key before it), queue_limited (the limit that stops all), queue_opens_ms, limit_key, key_limit,
+-- key_running, key_limited ('1' where it stops the job), key_opens_ms, children and child_ends (of a job that waits for them), worker, idle_ms (since it was
 -- claimed).
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local id, from, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local state, detail, place, fields, entry = find(id)
 if not state then return {} end
@@ -26,7 +27,7 @@ for i = 1, #fields, 2 do
   if fields[i] == 'name' then say('name', fields[i + 1]) end
   if fields[i] == 'unique' then say('key', fields[i + 1]) end
 end
-local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused', 'limit', 'limited_until')
 if meta[2] then say('paused_ms', meta[2]) end
 say('workers', redis.call('ZCARD', root .. 'workers'))
 local urgent, busy, reached = 0, 0, state ~= 'waiting'
@@ -38,7 +39,23 @@ for other in string.gmatch(meta[1] or '', '%S+') do
   if not reached then urgent = urgent + redis.call('XLEN', root .. other) - held end
 end
 say('busy', busy)
-if state == 'waiting' then
+if meta[3] or meta[4] then
+  local room, opens = queue_room(meta[3], meta[4], 1, meta[1] or '')
+  if room == 0 then
+    say('queue_limited', meta[3] or '')
+    if opens then say('queue_opens_ms', string.format('%d', opens)) end
+  end
+end
+if state == 'waiting' and not entry then
+  local own = redis.call('HMGET', root .. 'limits', 'key:' .. detail, 'keys')
+  say('limit_key', detail)
+  say('before', redis.call('ZRANK', root .. 'keyed:' .. detail, id) or 0)
+  say('key_limit', own[1] or own[2] or '')
+  say('key_running', redis.call('HGET', root .. 'running', detail) or 0)
+  local ready, opens = may_start(detail)
+  if not ready then say('key_limited', 1) end
+  if opens then say('key_opens_ms', string.format('%d', opens)) end
+elseif state == 'waiting' then
   say('urgent', urgent)
   if from == '' then
     from = '0-0'

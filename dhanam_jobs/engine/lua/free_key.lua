@@ -4,7 +4,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 unique key
 -- Returns the id of the job that held it, or '' where nobody did.
--- include: root places events moves endings
+-- include: root places events limits moves endings
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 redis.call('XLEN', root .. 'events')
 redis.call('ZCARD', root .. 'bell')

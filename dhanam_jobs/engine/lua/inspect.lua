@@ -5,11 +5,11 @@
 -- ARGV  1 time  2 what  3 cursor, or what it is about  4 cursor within a place
 --       what: counts
 --             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined | dead |
---             buried | notes | cancelling | runs | families | parents | planned: a cursor
+--             buried | notes | cancelling | runs | keyed | turns | resting | holding | running | families | parents | planned: a cursor
 --             entries | claims: a place; 4 the last stream entry id seen, or ''
 --             key: what follows the root in the name of a key, as SCAN finds it
 -- Returns for counts a flat list of name and number; else {next cursor ('0' or '' at the end), problem, problem, …}.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local what, cursor = ARGV[2], ARGV[3]
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 local problems = {}
@@ -25,7 +25,7 @@ if what == 'counts' then
   end
   return {'added', tonumber(meta[1] or 0), 'completed', tonumber(meta[2] or 0), 'failed', tonumber(meta[3] or 0),
     'cancelled', tonumber(meta[4] or 0), 'removed', tonumber(meta[5] or 0), 'revived', tonumber(meta[6] or 0),
-    'waiting', streamed - active, 'active', active, 'delayed', redis.call('ZCARD', root .. 'delayed'),
+    'waiting', streamed - active + redis.call('ZCARD', root .. 'keyed'), 'active', active, 'delayed', redis.call('ZCARD', root .. 'delayed'),
     'blocked', redis.call('ZCARD', root .. 'blocked'), 'parked', redis.call('ZCARD', root .. 'parked'),
     'dead', redis.call('ZCARD', root .. 'dead'), 'buried', redis.call('HLEN', root .. 'buried'),
     'records', redis.call('HLEN', root .. 'ended'), 'retained', redis.call('ZCARD', root .. 'completed')
@@ -62,6 +62,9 @@ if what == 'entries' then
     for i = 1, #entry[2], 2 do map[entry[2][i]] = entry[2][i + 1] end
     if not map.name or not map.payload then
       problem(place, ' ', entry[1], ': an entry without name or payload')
+    end
+    if string.sub(place, 1, 9) == 'admitted:' and redis.call('HEXISTS', root .. 'holding', place .. ' ' .. entry[1]) == 0 then
+      problem(place, ' ', entry[1], ': runs without a share of its key')
     end
     if not younger(entry[1], last) and not held[entry[1]] then
       problem(place, ' ', entry[1], ': was handed to a worker, but nobody holds it')
@@ -107,7 +110,7 @@ if what == 'key' then
     local place = string.match(where, '^%S+')
     -- What clear threw away goes with its trash.
     local thrown_away = redis.call('EXISTS', root .. 'trash:delayed', root .. 'trash:parked') > 0
-    if place ~= 'delayed' and place ~= 'blocked' and place ~= 'parked' and not thrown_away then
+    if place ~= 'delayed' and place ~= 'blocked' and place ~= 'parked' and place ~= 'keyed' and not thrown_away then
       problem(cursor, ': kept beside the streams, but the index says "', where, '"')
     end
   elseif kind == 'held' then
@@ -133,15 +136,29 @@ if what == 'key' then
     if not noted then problem(cursor, ': lines of a job that has no notes') end
   elseif kind == 'result' or kind == 'throttled' or kind == 'sweeping' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
-  elseif kind == 'front' or kind == 'waiting' then
+  elseif kind == 'starts' or kind == 'limited' then
+    if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
+  elseif kind == 'keyed' and rest ~= '' then
+    local first = redis.call('ZRANGE', root .. cursor, 0, 199)
+    for _, id in ipairs(first) do
+      if redis.call('HGET', root .. 'index', id) ~= 'keyed ' .. rest then
+        problem(cursor, ': holds ', id, ', which does not wait in it')
+      end
+    end
+    if not redis.call('ZSCORE', root .. 'turns', rest) and not redis.call('ZSCORE', root .. 'resting', rest)
+      and may_start(rest) then
+      problem(cursor, ': jobs wait for a turn that never comes')
+    end
+  elseif kind == 'front' or kind == 'waiting' or kind == 'admitted' then
     if not string.find(places, cursor, 1, true) then problem(cursor, ': a stream that no worker reads') end
   end
   return {'', unpack(problems)}
 end
 
 local hashes = {index = true, ended = true, unique = true, joined = true, buried = true, notes = true, cancelling = true,
-  runs = true, families = true, parents = true, planned = true}
+  runs = true, holding = true, running = true, families = true, parents = true, planned = true}
 local step = redis.call(hashes[what] and 'HSCAN' or 'ZSCAN', root .. what, cursor, 'COUNT', 200)
+local shares
 for i = 1, #step[2], 2 do
   local item, value = step[2][i], step[2][i + 1]
   if what == 'index' then
@@ -152,6 +169,10 @@ for i = 1, #step[2], 2 do
     end
     if string.find(value, '^blocked ') and not redis.call('ZSCORE', root .. 'blocked', item) then
       problem('index ', item, ': "', value, '", but it is not among the blocked')
+    end
+    if string.find(value, '^keyed ') and not (redis.call('ZSCORE', root .. 'keyed', item)
+      and redis.call('ZSCORE', root .. 'keyed:' .. string.sub(value, 7), item)) then
+      problem('index ', item, ': "', value, '", but it is not in that line')
     end
     if string.find(value, '^parked ') and not redis.call('ZSCORE', root .. 'parked', string.sub(value, 8)) then
       problem('index ', item, ': "', value, '", but it is not among the parked')
@@ -177,6 +198,24 @@ for i = 1, #step[2], 2 do
   elseif what == 'runs' then
     local state = find(item)
     if not state or state == 'ended' then problem('runs ', item, ': schedule ', value, ' waits for a job that is gone') end
+  elseif what == 'keyed' then
+    local place = string.match(redis.call('HGET', root .. 'index', item) or '', '^%S+')
+    if place ~= 'keyed' then problem('keyed ', item, ': in line, but the index says "', place or '', '"') end
+    if redis.call('EXISTS', root .. 'job:' .. item) == 0 then problem('keyed ', item, ': its body is gone') end
+  elseif what == 'turns' or what == 'resting' then
+    if redis.call('EXISTS', root .. 'keyed:' .. item) == 0 then problem(what, ' ', item, ': a key for which no job waits') end
+  elseif what == 'holding' then
+    local place, entry = string.match(item, '^(%S+) (%S+)$')
+    if not place or #redis.call('XRANGE', root .. place, entry, entry) == 0 then
+      problem('holding ', item, ': a share of key ', value, ' that no job runs with')
+    end
+  elseif what == 'running' then
+    if not shares then
+      shares = {}
+      for _, key in ipairs(redis.call('HVALS', root .. 'holding')) do shares[key] = (shares[key] or 0) + 1 end
+    end
+    local held = shares[item] or 0
+    if held ~= tonumber(value) then problem('running ', item, ': counts ', value, ', but ', held, ' run') end
   elseif what == 'families' then
     local id = string.match(item, '^%S+')
     local state = find(id)

@@ -4,7 +4,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 child id  3 '<queue> <parent id> <key>'
 -- Returns {'kept', parents left} where others wait for the child; else {'alone', state}, state '' where it is gone.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 redis.call('HLEN', root .. 'parents')
 local links = redis.call('HGET', root .. 'parents', ARGV[2]) or ''
 local left = {}

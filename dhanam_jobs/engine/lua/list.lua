@@ -10,7 +10,7 @@
 -- Returns {next cursor or '' at the end, looked at, jobs in the state, now, then for each match: id, and as in `find`:
 -- state, detail, joined, place, fields (for an ended one state, record, joined)}. `text` is a rough sieve: what it lets
 -- through is to be looked at again.
--- include: root places events moves finding seeking
+-- include: root places events limits moves finding seeking
 local state, cursor, want, look, brief = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[7] == '1'
 local filter = cjson.decode(ARGV[6])
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
@@ -113,9 +113,27 @@ local function list_active(place, from)
   end
 end
 
+-- Jobs in the lines of their keys, by level and age.
+local function list_keyed(from)
+  while true do
+    if enough() then
+      reply[1] = 'keyed ' .. from
+      return
+    end
+    local step = read_on(root .. 'keyed', from, size_of_step())
+    if #step == 0 then return end
+    for i = 1, #step, 2 do
+      from = step[i + 1] .. ' ' .. step[i]
+      reply[2] = reply[2] + 1
+      local fields, level = kept_fields(step[i])
+      if fields then consider(step[i], 'waiting', limit_key(fields) or '', 'kept:' .. level, fields, 0) end
+    end
+  end
+end
+
 if state == 'waiting' or state == 'active' then
   local at, from = string.match(cursor, '^(%S+) (%S+)$')
-  local reached = not at
+  local reached = cursor == ''
   for place in string.gmatch(places, '%S+') do
     local pending = redis.pcall('XPENDING', root .. place, 'workers')
     local active = not pending.err and pending[1] or 0
@@ -125,6 +143,10 @@ if state == 'waiting' or state == 'active' then
       local walk = state == 'waiting' and list_waiting or list_active
       walk(place, place == at and from or nil)
     end
+  end
+  if state == 'waiting' then
+    reply[3] = reply[3] + redis.call('ZCARD', root .. 'keyed')
+    if reply[1] == '' then list_keyed(string.match(cursor, '^keyed (.*)$') or '') end
   end
   return reply
 end

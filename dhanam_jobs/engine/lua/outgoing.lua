@@ -6,7 +6,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 of each kind at most  3 '1' to mend
 -- Returns {planned, ends, felled}, each a flat list of name and value, picked at random where there are more.
--- include: root places events moves finding endings
+-- include: root places events limits moves finding endings
 local limit = ARGV[2]
 for _, name in ipairs({'planned', 'handover', 'felled', 'parents', 'families'}) do redis.call('HLEN', root .. name) end
 

@@ -5,7 +5,7 @@
 -- ARGV  1 time  2 jobs to move at most where no ids follow: those due next  3… ids (a few hundred at most)
 -- Returns one verdict for each id: 'promoted', 'missing', or the state that it is in; without ids, the number of jobs
 -- moved.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places, true)
 redis.call('XLEN', root .. 'events')

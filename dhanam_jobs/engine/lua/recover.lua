@@ -6,7 +6,7 @@
 -- ARGV  1 time  2 worker  3 call number
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, number of the call that they are of, place,
 -- entries, …}.
--- include: root calls places
+-- include: root calls places limits
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places)
@@ -22,6 +22,7 @@ for place in string.gmatch(places, '%S+') do
       entries[#entries + 1] = found
     else
       redis.call('XACK', root .. place, 'workers', held[1]) -- deleted by hand: nothing is left to run
+      give_back(place, held[1])
     end
   end
   if #entries > 0 then

@@ -5,7 +5,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 states, between blanks  3… ids (a few hundred at most)
 -- Returns one verdict for each id: 'removed', 'missing', or the state that it is in and that was not named.
--- include: root places events moves finding endings removing
+-- include: root places events limits moves finding endings removing
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_removing(places)
 redis.call('ZCARD', root .. 'workers')

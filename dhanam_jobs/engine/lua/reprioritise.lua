@@ -5,7 +5,7 @@
 -- ARGV  1 time  2 level  3… ids (a few hundred at most)
 -- Returns one verdict for each id: 'moved', 'same' where it has that level, 'missing', or the state that it is in (active
 -- or ended).
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local level = ARGV[2]
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places, true)
@@ -25,6 +25,11 @@ for i = 3, #ARGV do
   elseif state and state ~= 'active' then
     if string.sub(place, -1) == level then
       verdict = 'same'
+    elseif state == 'waiting' and not entry then
+      redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts
+      move_in_line(id, detail, tonumber(level))
+      waiting[#waiting + 1] = id
+      verdict = 'moved'
     elseif state == 'waiting' then
       local _, fields = changed_fields(place, entry, flat, {})
       redis.call('XDEL', root .. place, entry)

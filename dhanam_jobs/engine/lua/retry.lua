@@ -7,7 +7,7 @@
 --       read, level, unique key or '', name, payload (JSON text), further entry fields (JSON: a flat list)
 -- Returns one verdict for each job: 'revived', or 'held' where it now waits for the holder of its key; 'changed' where its
 -- record is another by now; 'missing' where there is none; or the state that the job is in.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 local dead = ARGV[2] == 'dead'
 check_places(places, true)

@@ -6,7 +6,7 @@
 -- Returns {now, next cursor ('0' at the end), name, fields, state, name, fields, state, …}: fields is flat, as in the
 -- hash, empty where there is no such schedule; state is that of the job that was started last, '' where it is gone. A
 -- page may repeat a schedule of an earlier one.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local names, cursor = {}, '0'
 for i = 4, #ARGV do names[#names + 1] = ARGV[i] end
 if #ARGV < 4 then

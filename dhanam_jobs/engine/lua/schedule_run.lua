@@ -5,7 +5,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 name
 -- Returns {} where there is no such schedule, else {id, job name, 'waiting' | 'blocked' | 'joined'}.
--- include: root places events moves runs
+-- include: root places events limits moves runs
 local name = ARGV[2]
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 local schedule = read_schedule(name)

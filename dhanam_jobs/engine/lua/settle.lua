@@ -6,19 +6,20 @@
 --       6 completed, 7 failed and 8 cancelled records to keep ('' all)
 --       then five for each claim: place, entry, job id, kind, body
 --         kind       completed | failed | cancelled, and behind a blank the unique key, if any; a '-' before it says
---                    that no record is kept; or delayed | released | parked | waits (for children)
+--                    that no record is kept; or delayed | released | parked | waits (for children) | limited
 --         body       completed, failed, cancelled: the record, JSON text
---                    delayed: JSON {delay (ms), set}; released, parked: JSON {set}; waits: JSON {seen, set}
+--                    delayed: JSON {delay (ms), set}; released, parked: JSON {set}; waits: JSON {seen, set};
+--                    limited: JSON {limit (ms), scope: key | queue, set}, back to the front of what starts nothing so long
 --                    seen: failures that let it go on, as far as its handler knew; set: the entry fields to change
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, next due ms or '' or 'paused', place,
 -- entries, …}. One verdict for each claim: 1 it counted, 0 the claim was lost and nothing was changed for it.
 -- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.
--- include: root calls places events moves families endings records claiming
+-- include: root calls places events limits moves families endings records claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local keep = {completed = ARGV[6], failed = ARGV[7], cancelled = ARGV[8]}
-local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused')
+local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused', 'limit', 'limited_until', 'keyed')
 local places = meta[1] or ''
 redis.call('XLEN', root .. 'events')
 redis.call('ZCARD', root .. 'completed')
@@ -43,17 +44,18 @@ for i = 9, #ARGV, 5 do
     acknowledging[place] = {ARGV[i + 1]}
   end
   if kind ~= 'completed' and kind ~= 'failed' then moving = true end
-  if kind == 'delayed' or kind == 'released' or kind == 'parked' or kind == 'waits' then
+  if kind == 'delayed' or kind == 'released' or kind == 'parked' or kind == 'waits' or kind == 'limited' then
     bodies[i] = redis.call('XRANGE', root .. place, ARGV[i + 1], ARGV[i + 1])[1]
   end
 end
-check_places(places, moving)
+check_places(places, moving or meta[5])
 redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; after it nothing here is refused
 
 local verdicts, news = {}, {}
 local ended = {completed = {{}, {}}, failed = {{}, {}}, cancelled = {{}, {}}}
 local unkept = {}
 local keys = {}
+local any_limited = false
 local moved = {delayed = {}, waiting = {}, blocked = {}, parked = {}}
 
 local function move(place, entry, kind, body, found)
@@ -82,7 +84,11 @@ local function move(place, entry, kind, body, found)
   elseif kind == 'delayed' then
     put_delayed(id, level, fields, now + change.delay)
     moved.delayed[#moved.delayed + 1] = id
-  elseif kind == 'released' or kind == 'waits' then
+  elseif kind == 'released' or kind == 'waits' or kind == 'limited' then
+    if kind == 'limited' then
+      limit_for(change.scope == 'key' and map.key or nil, change.limit)
+      any_limited = true
+    end
     places = put_waiting('front:' .. level, id, fields, places)
     moved.waiting[#moved.waiting + 1] = id
   else
@@ -105,6 +111,11 @@ for place, entries in pairs(acknowledging) do
   else
     for _, entry in ipairs(entries) do
       if redis.call('XDEL', root .. place, entry) == 0 then lost[place .. ' ' .. entry] = true end
+    end
+  end
+  if string.sub(place, 1, 9) == 'admitted:' then
+    for _, entry in ipairs(entries) do
+      if not lost[place .. ' ' .. entry] then give_back(place, entry) end
     end
   end
 end
@@ -173,6 +184,10 @@ end
 
 places = promote(places, 200)
 if meta[2] then return {'ok', now, verdicts, 'paused'} end
-if want == 0 then return {'ok', now, verdicts, ''} end
-local taken, due = claim(worker, want, tonumber(ARGV[5]), places)
+if want == 0 then
+  if meta[3] or meta[4] or meta[5] then ring() end -- what this worker let go, another may start
+  return {'ok', now, verdicts, ''}
+end
+if meta[4] or any_limited then meta[4] = redis.call('HGET', root .. 'meta', 'limited_until') end
+local taken, due = claim(worker, want, tonumber(ARGV[5]), places, meta[3], meta[4], meta[5])
 return {'ok', now, verdicts, due, unpack(taken)}

@@ -19,6 +19,19 @@ for place in string.gmatch(meta[1] or '', '%S+') do
   by_place[#by_place + 1] = rest
   by_place[#by_place + 1] = held
 end
+-- Jobs that wait in the lines of their keys.
+if redis.call('ZCARD', root .. 'keyed') > 0 then
+  for level = 0, 9 do
+    local low, high = string.format('%.0f', level * 2e14), string.format('(%.0f', level * 2e14 + 2e14)
+    local count = redis.call('ZCOUNT', root .. 'keyed', low, high)
+    if count > 0 then
+      waiting = waiting + count
+      by_place[#by_place + 1] = 'keyed:' .. level
+      by_place[#by_place + 1] = count
+      by_place[#by_place + 1] = 0
+    end
+  end
+end
 local delayed = redis.call('ZCARD', root .. 'delayed')
 local parked = redis.call('ZCARD', root .. 'parked')
 local blocked = redis.call('ZCARD', root .. 'blocked')

@@ -9,7 +9,7 @@
 -- Returns {parked} where another process swept within the interval; else {parked, reclaimed, failed, promoted, dead,
 -- more, grace}: numbers of jobs, and of workers declared dead; more is 1 where a step is left; grace is 1 while the
 -- living are given a lease to beat after an outage.
--- include: root places events moves endings records
+-- include: root places events limits moves endings records
 local interval, lease, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_stalls, keep_failed = tonumber(ARGV[5]), ARGV[6]
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'swept_ms', 'grace_until_ms')
@@ -46,6 +46,10 @@ local promoted
 places, promoted = promote(places, 200)
 local more = promoted == 200 and 1 or 0
 redis.call('ZREMRANGEBYSCORE', root .. 'waited', '-inf', now)
+-- Who watched for the end of a limit may have died.
+local limits = redis.call('HMGET', root .. 'meta', 'keyed', 'limited_until')
+if limits[2] and tonumber(limits[2]) <= now then redis.call('HDEL', root .. 'meta', 'limited_until') end
+if (limits[1] and wake_rested(200) > 0) or (limits[2] and tonumber(limits[2]) <= now) then ring() end
 
 local dead = 0
 local living = {}
@@ -75,8 +79,9 @@ local cancelled, cancelled_records = {}, {}
 local function reclaim(place, entry)
   local found = redis.call('XRANGE', root .. place, entry, entry)[1]
   redis.call('XACK', root .. place, 'workers', entry)
-  if not found then return end
+  if not found then return give_back(place, entry) end
   redis.call('XDEL', root .. place, entry)
+  give_back(place, entry)
   local stalls = 1
   for i = 1, #found[2], 2 do
     if found[2][i] == 'stalls' then stalls = tonumber(found[2][i + 1]) + 1 end
@@ -137,5 +142,5 @@ if #failed > 0 then
 end
 if #cancelled > 0 then tell(#cancelled, 'cancelled', table.concat(cancelled, ' ')) end
 for _, pair in ipairs(freed) do places = free_unique(pair[1], pair[2], places) end
-if #reclaimed > 0 then ring() end
+if #reclaimed + #failed + #cancelled > 0 then ring() end
 return {parked, #reclaimed, #failed, promoted, dead, more, graced}

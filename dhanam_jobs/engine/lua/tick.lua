@@ -9,7 +9,7 @@
 -- Returns one list for each schedule: {'gone' | 'stale' | 'paused' | 'early'} where nothing was changed, else {'ticked',
 -- then for each instant 'waiting' | 'blocked' | 'existed' | 'joined' | 'skipped' (overlap) | 'over' (the limit was
 -- reached)}.
--- include: root places events moves runs
+-- include: root places events limits moves runs
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 local verdicts, due = {}, {}
 local i = 2

@@ -6,7 +6,7 @@
 -- ARGV  1 time  2 records (of each kind) to take at most  3 completed, 4 failed and 5 cancelled: ms that a record is kept,
 --       '' for ever  6 dead letters to keep  7 ms that a dead letter is kept, '' for ever
 -- Returns {more, completed, failed, cancelled, dead, trash}: how many of each were taken; more is 1 where a step is left.
--- include: root places events moves endings
+-- include: root places events limits moves endings
 local limit, more = tonumber(ARGV[2]), 0
 for _, name in ipairs({'completed', 'failed', 'cancelled', 'dead', 'trash:delayed', 'trash:parked'}) do
   redis.call('ZCARD', root .. name)
@@ -56,7 +56,7 @@ end
 -- True where a job of that id has a body beside the streams again.
 local function kept_again(id)
   local place = string.match(redis.call('HGET', root .. 'index', id) or '', '^%S+')
-  return place == 'delayed' or place == 'blocked' or place == 'parked'
+  return place == 'delayed' or place == 'blocked' or place == 'parked' or place == 'keyed'
 end
 
 local trash = 0

@@ -4,7 +4,7 @@
 -- KEYS  1 root
 -- ARGV  1 time  2 jobs to move at most  3… names
 -- Returns the number of jobs moved.
--- include: root places events moves
+-- include: root places events limits moves
 local limit = tonumber(ARGV[2])
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 redis.call('XLEN', root .. 'events')

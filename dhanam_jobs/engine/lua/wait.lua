@@ -5,7 +5,7 @@
 -- ARGV  1 time  2 how long somebody waits (ms)  3… job ids (a few hundred at most)
 -- Returns {id of the newest event ('0-0' where there is none), answer, …}, one answer for each id: the record of a job
 -- that has ended, 1 for one that has not, 0 for one that isn't there.
--- include: root places events moves finding
+-- include: root places events limits moves finding
 local newest = redis.call('XREVRANGE', root .. 'events', '+', '-', 'COUNT', 1)[1]
 local reply, scores = {newest and newest[1] or '0-0'}, {}
 redis.call('ZCARD', root .. 'waited')

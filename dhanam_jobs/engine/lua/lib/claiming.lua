@@ -29,13 +29,71 @@ local function oldest_place(places)
       if not age or ms < age then found, age = place, ms end
     end
   end
-  return found
+  return found, age
 end
 
--- Claims at most `want` jobs, `fair` of them the oldest of any level. Returns a flat list: place, entries, place, …
--- and, where this worker is to watch for it, the time in ms at which the next delayed job is due, else ''.
-local function claim(worker, want, fair, places)
-  local taken, left, ids = {}, want, {}
+-- Starts at most `count` jobs with a key whose turn comes at that level. Returns how many, and the places: their entries
+-- stand in `admitted:<level>`, where nothing else waits.
+local function admit(level, count, places)
+  local place, admitted = 'admitted:' .. level, 0
+  while admitted < count do
+    local low, high = string.format('%.0f', level * 2 * STEP), string.format('(%.0f', (level * 2 + 2) * STEP)
+    local key = redis.call('ZRANGEBYSCORE', root .. 'turns', low, high, 'LIMIT', 0, 1)[1]
+    if not key then break end
+    local code, id = first_of(key)
+    local ready, opens, starts, period = may_start(key)
+    if not code or not ready then
+      rest(key, code and opens)
+    elseif math.floor(code / 2) ~= level then
+      give_turn(key, code)
+    else
+      local fields = kept_fields(id)
+      redis.call('ZREM', root .. 'keyed', id)
+      redis.call('ZREM', root .. 'keyed:' .. key, id)
+      if fields then -- a damaged job must not stop those behind it
+        redis.call('DEL', root .. 'job:' .. id)
+        places = open_place(place, places)
+        local entry = redis.call('XADD', root .. place, '*', unpack(fields))
+        redis.call('HSET', root .. 'index', id, place .. ' ' .. entry)
+        redis.call('HSET', root .. 'holding', place .. ' ' .. entry, key)
+        redis.call('HINCRBY', root .. 'running', key, 1)
+        if starts > 0 then log_starts(root .. 'starts:' .. key, starts, period, 1) end
+        admitted = admitted + 1
+      end
+      code = first_of(key)
+      if code then give_turn(key, code) else rest(key) end
+    end
+  end
+  return admitted, places
+end
+
+-- The level whose first key in turn has the oldest job, and since when that waits.
+local function oldest_turn()
+  local found, age
+  for level = 0, 9 do
+    local low, high = string.format('%.0f', level * 2 * STEP), string.format('(%.0f', (level * 2 + 2) * STEP)
+    local key = redis.call('ZRANGEBYSCORE', root .. 'turns', low, high, 'LIMIT', 0, 1)[1]
+    local code, id = first_of(key or '')
+    if code then
+      local created = redis.pcall('HGET', root .. 'job:' .. id, 'created')
+      local ms = type(created) == 'string' and tonumber(created) or now
+      if not age or ms < age then found, age = level, ms end
+    end
+  end
+  return found, age
+end
+
+-- Claims at most `want` jobs, `fair` of them the oldest of any level. `limit`, `limited_until` and `keyed` are the fields
+-- of `meta`, false where the queue has none. Returns a flat list: place, entries, place, … and, where this worker is to
+-- watch for it, the time in ms at which the next delayed job is due or a limit ends, else ''.
+local function claim(worker, want, fair, places, limit, limited_until, keyed)
+  local taken, ids, room, opens = {}, {}, want, nil
+  if limit or limited_until then
+    room, opens = queue_room(limit, limited_until, want, places)
+    fair = math.min(fair, room)
+  end
+  local left = room
+  if keyed then wake_rested(200) end
   local function keep(place, entries)
     taken[#taken + 1] = place
     taken[#taken + 1] = entries
@@ -46,17 +104,58 @@ local function claim(worker, want, fair, places)
       ids[#ids + 1] = fields[1] == 'id' and fields[2] or level .. entry[1]
     end
   end
-  if fair > 0 and string.find(places, ' ', 1, true) then
-    for _ = 1, math.min(fair, want) do
-      local place = oldest_place(places)
-      if not place then break end
-      local entries = take(place, worker, 1)
-      if entries then keep(place, entries) end
+  local function start_turns(level, count)
+    local admitted
+    admitted, places = admit(level, count, places)
+    if admitted > 0 then keep('admitted:' .. level, take('admitted:' .. level, worker, admitted)) end
+  end
+  if fair > 0 and (keyed or string.find(places, ' ', 1, true)) then
+    for _ = 1, math.min(fair, room) do
+      local place, age = oldest_place(places)
+      local level, since
+      if keyed then level, since = oldest_turn() end
+      if level and (not age or since < age) then
+        start_turns(level, 1)
+      elseif place then
+        local entries = take(place, worker, 1)
+        if entries then keep(place, entries) end
+      else
+        break
+      end
     end
   end
   local more = false
+  local turn = keyed and next_turn()
+  if turn and left > 0 then
+    -- Level by level: what came back, then jobs with keys and jobs without by halves, each using what the other leaves.
+    for level = 0, 9 do
+      local front, waiting = 'front:' .. level, 'waiting:' .. level
+      if left > 0 and string.find(places, front, 1, true) then
+        local entries = take(front, worker, left)
+        if entries then keep(front, entries) end
+      end
+      if left > 0 and turn == level then
+        local half = left
+        if string.find(places, waiting, 1, true) and redis.call('XLEN', root .. waiting) > 0 then
+          half = math.floor((left + redis.call('HINCRBY', root .. 'meta', 'turn', 1) % 2) / 2)
+        end
+        start_turns(level, half)
+      end
+      if left > 0 and string.find(places, waiting, 1, true) then
+        local entries = take(waiting, worker, left)
+        if entries then keep(waiting, entries) end
+      end
+      if left > 0 and turn and turn <= level then
+        start_turns(level, left)
+        turn = next_turn()
+      end
+    end
+    more = left == 0
+  end
   for place in string.gmatch(places, '%S+') do
-    if left == 0 then
+    if string.sub(place, 1, 9) == 'admitted:' then
+      -- Nothing waits there.
+    elseif left == 0 then
       more = more or redis.call('XLEN', root .. place) > 0
     else
       local entries = take(place, worker, left)
@@ -68,7 +167,22 @@ local function claim(worker, want, fair, places)
   end
   if #ids > 0 then tell(#ids, 'active', table.concat(ids, ' '), 'worker', worker) end
   local head = redis.call('ZRANGE', root .. 'delayed', 0, 0, 'WITHSCORES')
-  if left == 0 then
+  if keyed then
+    local resting = redis.call('ZRANGE', root .. 'resting', 0, 0, 'WITHSCORES')
+    if resting[1] and (not head[1] or tonumber(resting[2]) < tonumber(head[2])) then head = resting end
+    more = more or (left == 0 and redis.call('ZCARD', root .. 'turns') > 0)
+  end
+  if limit then
+    local _, starts, period = parse_limit(limit)
+    if starts > 0 and #ids > 0 then
+      log_starts(root .. 'starts', starts, period, #ids)
+      if left == 0 then _, opens = starts_left(root .. 'starts', starts, period, 1) end
+    end
+  end
+  if opens and left == 0 and (not head[1] or opens < tonumber(head[2])) then
+    head = {'limit', string.format('%d', opens)}
+  end
+  if left == 0 and room == want and want > 0 then
     -- Whoever fills its slots hands what is left, and the watch over what is not due yet, to the next idle worker.
     if head[1] then
       local watch = redis.call('HGET', root .. 'meta', 'watch')

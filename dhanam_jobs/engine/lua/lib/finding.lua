@@ -1,12 +1,17 @@
 -- Finding a job by its id, in every state. Returns state, detail, place, fields (flat, as in an entry), and its entry
 -- where it is in a stream:
 --   'ended', record | 'waiting', entry, place | 'active', worker, place | 'delayed', due ms | 'blocked', unique key
---   | 'parked', name | nil
+--   | 'parked', name | nil; a waiting job in the line of its key has no entry: 'waiting', key, 'kept:<level>', fields
 local function find(id)
   local place, rest
   local where = redis.call('HGET', root .. 'index', id)
   if where then
     place, rest = string.match(where, '^(%S+) (.*)$')
+    if place == 'keyed' then
+      local fields, level = kept_fields(id)
+      if not fields then return nil end
+      return 'waiting', rest, 'kept:' .. level, fields
+    end
     if place == 'delayed' or place == 'blocked' or place == 'parked' then
       local fields, level = kept_fields(id)
       if not fields then return nil end

@@ -1,5 +1,5 @@
 -- Moving jobs that aren't at home: fields are a flat list as in a stream entry, the id first.
--- Needs root, places, events.
+-- Needs root, places, events, limits.
 
 -- The fields of a job kept beside the streams (hash `job:<id>`), the id first; its level, and when it
 -- may run (ms) where it waits for a key and isn't due yet. Nil where they are gone,
@@ -47,8 +47,13 @@ local function changed_fields(place, entry, flat, changes)
   return id, fields, map
 end
 
--- Puts a job into a stream and remembers where. Returns the places.
+-- Puts a job into a stream, or into the line of its key, and remembers where. Returns the places.
 local function put_waiting(place, id, fields, places)
+  local key = limit_key(fields)
+  if key then
+    line_up(id, key, tonumber(string.sub(place, -1)), string.sub(place, 1, 6) == 'front:', fields)
+    return places
+  end
   places = open_place(place, places)
   local entry = redis.call('XADD', root .. place, '*', unpack(fields))
   redis.call('HSET', root .. 'index', id, place .. ' ' .. entry)

@@ -1,5 +1,6 @@
--- The streams of a queue. A place is `front:<level>` or `waiting:<level>`; the field `places` of `meta` names those
--- that exist, most urgent level first and front before waiting, which is the order in which they are claimed.
+-- The streams of a queue. A place is `front:<level>`, `waiting:<level>`, or `admitted:<level>` for jobs with a key, which
+-- stand there only while they are active. The field `places` of `meta` names those that exist, most urgent level first
+-- and front before waiting, which is the order in which they are claimed.
 local function open_place(place, places)
   if string.find(places, place, 1, true) then return places end
   if redis.call('EXISTS', root .. place) == 0 then
@@ -7,7 +8,7 @@ local function open_place(place, places)
   end
   local list = {}
   for level = 0, 9 do
-    for _, kind in ipairs({'front:', 'waiting:'}) do
+    for _, kind in ipairs({'front:', 'waiting:', 'admitted:'}) do
       local other = kind .. level
       if other == place or string.find(places, other, 1, true) then list[#list + 1] = other end
     end
@@ -28,6 +29,12 @@ local function check_places(places, all)
     redis.call('XLEN', root .. 'front:' .. level)
     redis.call('XLEN', root .. 'waiting:' .. level)
   end
+  redis.call('ZCARD', root .. 'keyed')
+  redis.call('ZCARD', root .. 'turns')
+  redis.call('ZCARD', root .. 'resting')
+  redis.call('HLEN', root .. 'limits')
+  redis.call('HLEN', root .. 'holding')
+  redis.call('HLEN', root .. 'running')
 end
 
 -- A command on a place's group; the group is made anew at 0 where it is gone (a stream deleted by hand, or lost).

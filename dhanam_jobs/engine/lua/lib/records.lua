@@ -26,6 +26,7 @@ local function record_of(id, level, map, state, attempt, kind, message)
     end
   end
   if map.unique then parts[#parts + 1] = ',"unique":' .. cjson.encode(map.unique) end
+  if map.key then parts[#parts + 1] = ',"key":' .. cjson.encode(map.key) end
   parts[#parts + 1] = '}'
   return table.concat(parts)
 end

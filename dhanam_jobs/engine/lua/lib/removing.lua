@@ -22,12 +22,19 @@ end
 
 -- Takes a job out of its place: the first write is one that a full Redis accepts. Its id stays in `index`.
 local function take_out(id, state, place, entry)
-  if state == 'waiting' or state == 'active' then
+  if entry then
     if state == 'active' then redis.call('XACK', root .. place, 'workers', entry) end
     redis.call('XDEL', root .. place, entry)
+    give_back(place, entry)
+    if state == 'active' then ring() end -- a limit may have room now
     return
   end
   local rest = string.match(redis.call('HGET', root .. 'index', id), '^%S+ (.*)$')
+  if state == 'waiting' then
+    leave_line(id, rest)
+    ring()
+    return
+  end
   if state == 'blocked' then
     redis.call('ZREM', root .. 'blocked', id)
     local held = redis.pcall('LRANGE', root .. 'held:' .. rest, 0, -1)
