@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from redis.exceptions import ResponseError
 
-from . import scripts
+from . import keys, scripts
+from .children import Kin, read_family
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -39,6 +41,7 @@ async def inspect_queue(queue: Queue) -> list[str]:
         problems[f"counts: {error}"] = None
     for what in _LISTS:
         await _walk(queue, problems, what, "0")
+    await _walk_families(queue, problems)
     async for key in queue.engine.redis.scan_iter(match=f"{queue.root}:*", count=1000):
         name = key.decode()[len(queue.root) + 1 :]
         await _step(queue, problems, "key", name)
@@ -80,6 +83,35 @@ async def _step(queue: Queue, problems: dict[str, None], what: str, about: str, 
         problems[problem.decode("utf-8", "replace")] = None
     cursor: bytes = reply[0]
     return cursor
+
+
+async def _walk_families(queue: Queue, problems: dict[str, None]) -> None:
+    # Two queues can't be read at one moment: what seems to be wrong is looked at again.
+    redis = queue.engine.redis
+    try:
+        async for found, _ in redis.hscan_iter(f"{queue.root}:families", count=200):
+            parent = found.decode()
+            if " " in parent:
+                continue
+            for kin in (await read_family(queue, parent)).children:
+                if kin.end is None and await _unknown(queue, parent, kin) and await _unknown(queue, parent, kin):
+                    problems[
+                        f"blocked {parent}: waits for child {kin.key}, job {kin.id}, but queue {kin.queue!r} does not "
+                        "know that it does"
+                    ] = None
+    except (ResponseError, msgspec.MsgspecError) as error:
+        problems[f"families: {error}"] = None
+
+
+async def _unknown(queue: Queue, parent: str, kin: Kin) -> bool:
+    redis, far = queue.engine.redis, keys.root(queue.engine.prefix, kin.queue)
+    link = f"{queue.name} {parent} {kin.key}"
+    if await redis.hexists(f"{queue.root}:planned", f"{parent} {kin.key}"):
+        return False
+    known = (await redis.hget(f"{far}:parents", kin.id) or b"").decode().split("\n")
+    if link in known or await redis.hexists(f"{far}:handover", link):
+        return False
+    return not await redis.hexists(f"{queue.root}:child_ends:{parent}", kin.key)
 
 
 async def _walk(queue: Queue, problems: dict[str, None], what: str, cursor: str) -> None:
