@@ -19,32 +19,77 @@ COMMANDS: Final = {
     "load": ("data", "load"),
     "import": ("data", "import_csv"),
     "demo": ("data", "demo"),
+    "sandbox": ("sandbox", "sandbox"),
+    "stats": ("look", "stats"),
+    "jobs": ("jobs", "jobs"),
+    "job": ("look", "job"),
+    "dead": ("jobs", "dead"),
+    "workers": ("fleet", "workers"),
+    "schedules": ("schedules", "schedules"),
+    "events": ("events", "events"),
+    "top": ("top", "top"),
     "enqueue": ("act", "enqueue"),
     "pause": ("act", "pause"),
     "resume": ("act", "resume"),
-    "stats": ("look", "stats"),
-    "job": ("look", "job"),
+    "retry": ("operate", "retry"),
+    "promote": ("operate", "promote"),
+    "cancel": ("operate", "cancel"),
+    "remove": ("operate", "remove"),
+    "empty": ("operate", "empty"),
+    "clean": ("operate", "clean"),
+    "clear": ("operate", "clear"),
+    "schedule": ("schedules", "schedule"),
+    "drain": ("fleet", "drain"),
+    "doctor": ("doctor", "doctor"),
     "inspect": ("look", "inspect"),
-    "sandbox": ("sandbox", "sandbox"),
     "redis": ("redis_shell", "redis"),
+    "bench": ("bench", "bench"),
+    "completion": ("completion", "completion"),
 }
 """Command: module in this package and the function in it."""
 
 SUMMARIES: Final = {
-    "up": "Start the service: workers, HTTP, and where needed a Redis and a store of its own.",
-    "token": "Print a JWT for a user.",
-    "load": "Load users, spaces, accounts, categories and rules from a JSON file.",
-    "import": "Import a bank statement (CSV).",
-    "demo": "The demo data.",
-    "enqueue": "Store a job and print its id, or with --wait its result.",
-    "pause": "Pause a queue for the whole fleet.",
-    "resume": "Resume a paused queue.",
-    "stats": "Show the counts of every queue.",
-    "job": "Show one job.",
-    "inspect": "Check that what must always be true is true.",
-    "sandbox": "The providers' stand-ins as a server of their own.",
-    "redis": "A small redis-cli to our server.",
+    "Start": {
+        "up": "Start the service: workers, HTTP, and where needed a Redis and a store of its own.",
+        "token": "Print a JWT for a user.",
+        "load": "Load users, spaces, accounts, categories and rules from a JSON file.",
+        "import": "Import a bank statement (CSV).",
+        "demo": "The demo data.",
+        "sandbox": "The providers' stand-ins as a server of their own.",
+    },
+    "Look": {
+        "stats": "Show the counts of every queue.",
+        "jobs": "List the jobs of a queue.",
+        "job": "Show one job, and why it has not run yet.",
+        "dead": "Count the dead letters, or list those of a queue.",
+        "workers": "List the living workers.",
+        "schedules": "List the schedules.",
+        "events": "Show what happened, or with --follow what happens.",
+        "top": "A live view of queues, rates, workers, slow and failing jobs.",
+    },
+    "Act": {
+        "enqueue": "Store a job and print its id, or with --wait its result.",
+        "pause": "Pause a queue for the whole fleet.",
+        "resume": "Resume a paused queue.",
+        "retry": "Run ended jobs or dead letters once more.",
+        "promote": "Make delayed jobs runnable now.",
+        "cancel": "End jobs, running ones too.",
+        "remove": "Remove jobs, or the records of ended ones.",
+        "empty": "Remove what waits.",
+        "clean": "Remove old jobs of a state.",
+        "clear": "Remove all jobs and records of a queue.",
+        "schedule": "Run a schedule now, pause it, resume it.",
+        "drain": "Let a supervisor end its work and leave.",
+    },
+    "Check": {
+        "doctor": "Check settings, servers, store and mail, and say what to do.",
+        "inspect": "Check that what must always be true is true.",
+        "redis": "A small redis-cli to our server.",
+        "bench": "Measure the engine, in a checkout.",
+        "completion": "Print the completion script of a shell.",
+    },
 }
+"""What `--help` says of the commands, by section."""
 
 
 class _Group(click.Group):
@@ -61,8 +106,9 @@ class _Group(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, SUMMARIES[name]) for name in COMMANDS])
+        for section, summaries in SUMMARIES.items():
+            with formatter.section(section):
+                formatter.write_dl(list(summaries.items()))
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +119,8 @@ def cli() -> None:
     \b
     dhanam-jobs up                          start everything, on http://127.0.0.1:4300
     dhanam-jobs token                       a token for the demo user
-    dhanam-jobs stats                       what the queues hold
+    dhanam-jobs top                         what the queues do, live
+    dhanam-jobs doctor                      what is wrong, and what to do about it
     dhanam-jobs load FILE.json              your own spaces, accounts and rules
     dhanam-jobs import FILE.csv --space ID  a bank statement
     """

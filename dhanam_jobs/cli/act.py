@@ -7,18 +7,20 @@ from typing import Any
 import click
 import msgspec
 
+from dhanam_jobs.cli.show import Seconds, json_option, queue_argument, tell
 from dhanam_jobs.cli.surroundings import engine_of, fail, read_settings, run
 
 
 @click.command()
-@click.argument("queue")
+@queue_argument
 @click.argument("name")
 @click.argument("payload")
 @click.option("--id", "job_id", help="The job's id; one that exists is returned as it is.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 (most urgent) to 9; default 5.")
-@click.option("--delay", type=click.FloatRange(min=0), help="Seconds before it may run.")
+@click.option("--delay", type=Seconds(), help="How long before it may run: 90, 15m, 2h.")
 @click.option("--key", help="Unique key: one job at a time waits or runs under it.")
-@click.option("--wait", type=click.FloatRange(min=0), help="Wait this many seconds and print the result.")
+@click.option("--wait", type=Seconds(), help="Wait this long and print the result.")
+@json_option
 def enqueue(
     queue: str,
     name: str,
@@ -28,11 +30,13 @@ def enqueue(
     delay: float | None,
     key: str | None,
     wait: float | None,
+    as_json: bool,
 ) -> None:
     """Store a job with a JSON payload; print its id, or with --wait its result as JSON.
 
     \b
     dhanam-jobs enqueue categorize-transactions categorize-transactions '{"spaceId": "space_123"}' --wait 30
+    dhanam-jobs enqueue categorize-transactions categorize-transactions '{"spaceId": "space_123"}' --delay 2h
     """
     try:
         value = msgspec.json.decode(payload)
@@ -46,7 +50,8 @@ def enqueue(
         async with engine_of(settings) as engine:
             job = await engine.queue(queue).enqueue(name, value, id=job_id, priority=priority, delay=delay, unique=key)
             if wait is None:
-                return job.id
+                facts = {"queue": queue, "id": job.id, "created": job.created}
+                return msgspec.json.encode(facts) if as_json else job.id
             try:
                 return msgspec.json.encode(await job.result(wait))
             except (JobFailed, ResultTimeout) as error:
@@ -56,26 +61,40 @@ def enqueue(
 
 
 @click.command()
-@click.argument("queue")
-def pause(queue: str) -> None:
-    """Start nothing more of a queue, on any worker, until `resume`; running jobs end."""
+@queue_argument
+@json_option
+def pause(queue: str, as_json: bool) -> None:
+    """Start nothing more of a queue, on any worker, until `resume`; running jobs end.
+
+    \b
+    dhanam-jobs pause email-notifications
+    """
     settings = read_settings()
 
     async def main() -> bool:
         async with engine_of(settings) as engine:
             return await engine.queue(queue).pause()
 
-    click.echo(f"{queue} is paused" if run(main) else f"{queue} was paused already")
+    changed = run(main)
+    facts = {"queue": queue, "paused": True, "changed": changed}
+    tell(as_json, facts, f"{queue} is paused" if changed else f"{queue} was paused already")
 
 
 @click.command()
-@click.argument("queue")
-def resume(queue: str) -> None:
-    """Resume a paused queue."""
+@queue_argument
+@json_option
+def resume(queue: str, as_json: bool) -> None:
+    """Resume a paused queue.
+
+    \b
+    dhanam-jobs resume email-notifications
+    """
     settings = read_settings()
 
     async def main() -> bool:
         async with engine_of(settings) as engine:
             return await engine.queue(queue).resume()
 
-    click.echo(f"{queue} is resumed" if run(main) else f"{queue} was not paused")
+    changed = run(main)
+    facts = {"queue": queue, "paused": False, "changed": changed}
+    tell(as_json, facts, f"{queue} is resumed" if changed else f"{queue} was not paused")

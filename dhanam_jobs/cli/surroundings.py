@@ -98,8 +98,9 @@ def told_failures() -> Iterator[None]:
     except (EngineError, EmbeddedServerError) as error:
         fail(str(error))
     except Exception as error:
-        # The store's errors are known only once it is loaded; a command that doesn't need it does not load it.
-        if type(error).__module__.startswith("dhanam_jobs."):
+        # The store's errors are known only once it is loaded; a command that doesn't need it does not load it. What
+        # Redis refuses (a user without rights, memory that is full) is told in its own words.
+        if type(error).__module__.startswith(("dhanam_jobs.", "redis.")):
             fail(str(error))
         raise
 

@@ -1,4 +1,8 @@
-"""The service as a real process, and its commands as real processes, each test with a data directory of its own."""
+"""The service as a real process, and its commands as real processes or called in this one.
+
+A test that starts, ends or breaks a service has one of its own (`start_service`, `command`). The others of a module
+share one (`service`, `ask`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click.testing
 import pytest
+
+from dhanam_jobs.cli import cli
 
 _READY_S = 60
 
@@ -82,11 +89,65 @@ class Service:
         return code
 
 
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def own_environ(directory: Path) -> dict[str, str]:
     """An environment with a data directory of its own and none of the service's variables."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYENV_VERSION") if name in os.environ}
-    return {**kept, "JOBS_DATA_DIR": str(tmp_path / "data"), "HTTP_PORT": "0", "COLUMNS": "100"}
+    return {**kept, "JOBS_DATA_DIR": str(directory), "HTTP_PORT": "0", "COLUMNS": "100"}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """This test's own environment."""
+    return own_environ(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def up_arguments() -> list[str]:
+    """How the module's service is started; a module may have it otherwise."""
+    return ["--no-http"]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, up_arguments: list[str]) -> Iterator[Service]:
+    """One running service for all tests of a module that only use it."""
+    environ = own_environ(tmp_path_factory.mktemp("service") / "data")
+    started = Service(["--embedded", *up_arguments], environ)
+    try:
+        yield started.wait_ready()
+    finally:
+        if started.process.poll() is None:
+            started.process.terminate()
+        started.wait()
+
+
+Ask = Callable[..., click.testing.Result]
+
+
+def caller(environ: dict[str, str]) -> Ask:
+    """Calls one command in this process: `ask("stats", "--json").stdout`; `stdin=` gives it input, other keywords
+    variables."""
+    runner = click.testing.CliRunner()
+
+    def call(*arguments: str, stdin: str | None = None, **more: str) -> click.testing.Result:
+        # What the tests' own environment says of a service is not for this one.
+        given: dict[str, str | None] = dict.fromkeys(os.environ)
+        given.update(environ)
+        given.update(more)
+        return runner.invoke(cli, arguments, input=stdin, env=given, prog_name="dhanam-jobs", catch_exceptions=False)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def ask(service: Service) -> Ask:
+    """Calls one command on the module's service."""
+    return caller(service.environ)
+
+
+@pytest.fixture
+def call(environ: dict[str, str]) -> Ask:
+    """Calls one command in this test's own environment."""
+    return caller(environ)
 
 
 StartService = Callable[..., Service]

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click.testing
+import pytest
+
+from dhanam_jobs.cli import COMMANDS, SUMMARIES, cli
+
 if TYPE_CHECKING:
-    from tests.cli.conftest import RunCommand, StartService
+    from tests.cli.conftest import Ask, RunCommand
 
 NAME = "categorize-transactions"
+WITHOUT_EXAMPLE = ("load", "import", "demo", "sandbox")
 
 
-def test_token_prints_a_token_and_nothing_else(start_service: StartService, command: RunCommand) -> None:
+def test_token_prints_a_token_and_nothing_else(ask: Ask) -> None:
     """One line, three parts; nothing on stderr, so that a shell can use it."""
-    start_service("--no-http").wait_ready()
-    made = command("token")
-    assert made.returncode == 0
+    made = ask("token")
+    assert made.exit_code == 0
     assert made.stderr == ""
     assert made.stdout.count("\n") == 1
     assert made.stdout.count(".") == 2
-    unknown = command("token", "--user", "nobody")
-    assert unknown.returncode == 1
+    unknown = ask("token", "--user", "nobody")
+    assert unknown.exit_code == 1
     assert unknown.stdout == ""
     assert "nobody" in unknown.stderr
-    assert command("token", "--user", "user_maria", "--admin").returncode == 1
+    assert ask("token", "--user", "user_maria", "--admin").exit_code == 1
 
 
-def test_a_job_goes_in_runs_and_is_shown(start_service: StartService, command: RunCommand) -> None:
+def test_a_job_goes_in_runs_and_is_shown(ask: Ask) -> None:
     """enqueue --wait prints the result, job the job, stats the counts; an unknown queue, name or payload is told."""
-    start_service("--no-http").wait_ready()
-    done = command(
+    assert ask("demo", "reset").exit_code == 0
+    before = {row["name"]: row for row in json.loads(ask("stats", "--json").stdout)}
+    done = ask(
         "enqueue",
         NAME,
         NAME,
@@ -40,42 +49,41 @@ def test_a_job_goes_in_runs_and_is_shown(start_service: StartService, command: R
         "--wait",
         "30",
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["total"] == 120
-    shown = json.loads(command("job", NAME, "mine", "--json").stdout)
+    shown = json.loads(ask("job", NAME, "mine", "--json").stdout)
     assert (shown["state"], shown["name"], shown["attempt"]) == ("completed", NAME, 1)
-    assert "completed" in command("job", NAME, "mine").stdout
-    counts = {row["name"]: row for row in json.loads(command("stats", "--json").stdout)}
-    assert counts[NAME]["completed"] == 1
-    assert NAME in command("stats").stdout
-    failed = command("enqueue", NAME, NAME, '{"spaceId": "nowhere"}', "--wait", "30")
-    assert failed.returncode == 1
+    assert "completed" in ask("job", NAME, "mine").stdout
+    counts = {row["name"]: row for row in json.loads(ask("stats", "--json").stdout)}
+    assert counts[NAME]["completed"] == before[NAME]["completed"] + 1
+    assert NAME in ask("stats").stdout
+    failed = ask("enqueue", NAME, NAME, '{"spaceId": "nowhere"}', "--wait", "30")
+    assert failed.exit_code == 1
     assert "nowhere" in failed.stderr
-    assert command("job", NAME, "nothing").returncode == 1
-    assert command("enqueue", "emails", NAME, "{}").returncode == 1
-    assert command("enqueue", NAME, "categorise", "{}").returncode == 1
-    assert command("enqueue", NAME, NAME, '{"spaceId": 1}').returncode == 1
-    no_json = command("enqueue", NAME, NAME, "{")
-    assert no_json.returncode == 2
+    assert ask("job", NAME, "nothing").exit_code == 1
+    assert ask("enqueue", "emails", NAME, "{}").exit_code == 1
+    assert ask("enqueue", NAME, "categorise", "{}").exit_code == 1
+    assert ask("enqueue", NAME, NAME, '{"spaceId": 1}').exit_code == 1
+    no_json = ask("enqueue", NAME, NAME, "{")
+    assert no_json.exit_code == 2
     assert "Traceback" not in failed.stderr + no_json.stderr
 
 
-def test_a_paused_queue_starts_nothing_until_it_is_resumed(start_service: StartService, command: RunCommand) -> None:
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(ask: Ask) -> None:
     """pause and resume by command; the job that waited then runs."""
-    start_service("--no-http").wait_ready()
-    assert command("pause", NAME).returncode == 0
-    waiting = command("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--id", "later", "--wait", "0.5")
-    assert waiting.returncode == 1
+    assert ask("demo", "reset").exit_code == 0
+    assert ask("pause", NAME).exit_code == 0
+    waiting = ask("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--id", "later", "--wait", "0.5")
+    assert waiting.exit_code == 1
     assert "had not ended" in waiting.stderr
-    assert json.loads(command("job", NAME, "later", "--json").stdout)["state"] == "waiting"
-    assert command("resume", NAME).returncode == 0
-    ended = command("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--id", "later", "--wait", "30")
+    assert json.loads(ask("job", NAME, "later", "--json").stdout)["state"] == "waiting"
+    assert ask("resume", NAME).exit_code == 0
+    ended = ask("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--id", "later", "--wait", "30")
     assert json.loads(ended.stdout)["categorized"] == 45
 
 
-def test_a_statement_comes_in_once(start_service: StartService, command: RunCommand, tmp_path: Path) -> None:
+def test_a_statement_comes_in_once(ask: Ask, tmp_path: Path) -> None:
     """load and import: twice the same file adds nothing, a bad row is told by line and kept out."""
-    start_service("--no-http").wait_ready()
     books = tmp_path / "books.json"
     books.write_text(
         json.dumps(
@@ -96,45 +104,43 @@ def test_a_statement_comes_in_once(start_service: StartService, command: RunComm
             }
         )
     )
-    loaded = command("load", str(books))
-    assert loaded.returncode == 0, loaded.stderr
+    loaded = ask("load", str(books))
+    assert loaded.exit_code == 0, loaded.stderr
     statement = tmp_path / "estado.csv"
     statement.write_text(
         "Fecha;Descripción;Importe\n31/01/2026;OXXO;-45,50\n31/01/2026;OXXO;-45,50\n30/01/2026;Nómina;12.000,00\n",
         encoding="cp1252",
     )
-    first = command("import", str(statement), "--space", "s1")
-    assert first.returncode == 0, first.stderr
+    first = ask("import", str(statement), "--space", "s1")
+    assert first.exit_code == 0, first.stderr
     assert first.stdout.startswith("3 new, 0 known, 0 bad")
-    assert command("import", str(statement), "--space", "s1").stdout.startswith("0 new, 3 known, 0 bad")
+    assert ask("import", str(statement), "--space", "s1").stdout.startswith("0 new, 3 known, 0 bad")
     with statement.open("a", encoding="cp1252") as file:
         file.write("29/01/2026;Roto;1,2,3\n")
-    bad = command("import", str(statement), "--space", "s1")
-    assert bad.returncode == 1
+    bad = ask("import", str(statement), "--space", "s1")
+    assert bad.exit_code == 1
     assert "line 5" in bad.stderr.lower()
-    assert command("import", str(statement), "--space", "nowhere").returncode == 1
+    assert ask("import", str(statement), "--space", "nowhere").exit_code == 1
 
 
-def test_the_small_redis_cli_sends_and_shows(start_service: StartService, command: RunCommand) -> None:
+def test_the_small_redis_cli_sends_and_shows(ask: Ask) -> None:
     """One command as arguments, several on stdin; an error is exit code 1."""
-    start_service("--no-http").wait_ready()
-    assert command("redis", "PING").stdout == "PONG\n"
-    several = command("redis", stdin='SET a "b c"\nGET a\nLRANGE none 0 -1\n')
+    assert ask("redis", "PING").stdout == "PONG\n"
+    several = ask("redis", stdin='SET a "b c"\nGET a\nLRANGE none 0 -1\n')
     assert several.stdout == "OK\nb c\n(empty array)\n"
-    wrong = command("redis", "NOSUCH")
-    assert wrong.returncode == 1
+    wrong = ask("redis", "NOSUCH")
+    assert wrong.exit_code == 1
     assert "NOSUCH" in wrong.stderr
 
 
-def test_inspect_finds_the_queues_sound_and_names_damage(start_service: StartService, command: RunCommand) -> None:
+def test_inspect_finds_the_queues_sound_and_names_damage(ask: Ask) -> None:
     """Exit code 0 where all is well, 1 and the damage where a key was changed by hand."""
-    start_service("--no-http").wait_ready()
-    command("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--wait", "30")
-    sound = command("inspect")
-    assert sound.returncode == 0, sound.stdout
-    command("redis", "HSET", f"jobs:{{{NAME}}}:index", "ghost", "delayed 000000000000001:ghost")
-    damaged = command("inspect", "--json")
-    assert damaged.returncode == 1
+    ask("enqueue", NAME, NAME, '{"spaceId": "space_123"}', "--wait", "30")
+    sound = ask("inspect")
+    assert sound.exit_code == 0, sound.stdout
+    ask("redis", "HSET", f"jobs:{{{NAME}}}:index", "ghost", "delayed 000000000000001:ghost")
+    damaged = ask("inspect", "--json")
+    assert damaged.exit_code == 1
     assert any("ghost" in problem for problem in json.loads(damaged.stdout)[NAME])
 
 
@@ -146,9 +152,55 @@ def test_commands_say_when_nothing_runs(command: RunCommand) -> None:
     assert done.stderr
 
 
-def test_help_lists_every_command(command: RunCommand) -> None:
-    """--help teaches by example and names every command; each has a help of its own."""
-    text = command("--help").stdout
-    for name in ("up", "token", "load", "import", "stats", "job", "inspect", "redis", "enqueue", "demo"):
-        assert f"\n  {name} " in text
-        assert command(name, "--help").returncode == 0
+def test_help_lists_every_command_and_each_teaches_by_example() -> None:
+    """`--help` names every command once, with a line on each; its own help begins as that line does not: with usage,
+    and shows a call of it."""
+    runner = click.testing.CliRunner()
+    text = runner.invoke(cli, ["--help"]).stdout
+    listed = [name for section in SUMMARIES.values() for name in section]
+    assert sorted(listed) == sorted(COMMANDS)
+    for name in COMMANDS:
+        assert len(re.findall(rf"^  {name} +\S", text, re.M)) == 1
+        told = runner.invoke(cli, [name, "--help"], prog_name="dhanam-jobs")
+        assert told.exit_code == 0, told.output
+        if name not in WITHOUT_EXAMPLE:
+            assert re.search(rf"dhanam-jobs {name}\b", told.stdout.partition("\n")[2]), f"{name} shows no example"
+
+
+def test_help_loads_no_command() -> None:
+    """So that it opens at once: no engine, no handlers, no HTTP, no SQL."""
+    program = "from dhanam_jobs.cli import cli; cli(['--help'], standalone_mode=False)"
+    program = f"import sys; {program}; print('loaded', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "dhanam_jobs.cli" in loaded
+    assert (
+        not {"dhanam_jobs.engine", "dhanam_jobs.handlers", "dhanam_jobs.http", "sqlalchemy", "rich", "redis"} & loaded
+    )
+
+
+def test_the_manual_knows_every_command() -> None:
+    """docs/cli.md has each command, and no other."""
+    manual = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([a-z]+)", manual, re.M)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_taught_to_complete(shell: str) -> None:
+    """The script asks this very program."""
+    told = click.testing.CliRunner().invoke(cli, ["completion", shell])
+    assert told.exit_code == 0
+    assert "_DHANAM_JOBS_COMPLETE" in told.stdout
+
+
+def test_commands_options_and_queues_are_completed(command: RunCommand) -> None:
+    """As a shell asks for them."""
+
+    def completed(*words: str) -> list[str]:
+        line = " ".join(("dhanam-jobs", *words))
+        asked = {"_DHANAM_JOBS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
+        return [row.partition(",")[2] for row in command(**asked).stdout.splitlines()]
+
+    assert completed("sched") == ["schedules", "schedule"]
+    assert completed("jobs", "e") == ["esg-updates", "email-notifications"]
+    assert completed("clean", "esg-updates", "--older") == ["--older-than"]

@@ -15,14 +15,20 @@ import httpx2
 import pytest
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import RunCommand, Service, StartService
+    from tests.cli.conftest import Ask, RunCommand, Service, StartService
 
 CATEGORIZE = "/jobs/categorize/space_123"
 
 
-def _token(command: RunCommand, *arguments: str) -> dict[str, str]:
-    made = command("token", *arguments)
-    assert made.returncode == 0, made.stderr
+@pytest.fixture(scope="module")
+def up_arguments() -> list[str]:
+    """The shared service is a whole one, with HTTP."""
+    return []
+
+
+def _token(ask: Ask, *arguments: str) -> dict[str, str]:
+    made = ask("token", *arguments)
+    assert made.exit_code == 0, made.stderr
     return {"Authorization": f"Bearer {made.stdout.strip()}"}
 
 
@@ -32,15 +38,14 @@ def _post(service: Service, path: str, headers: dict[str, str]) -> Any:
     return answer.json()
 
 
-def test_a_newcomer_sees_the_specifications_example(start_service: StartService, command: RunCommand) -> None:
+def test_a_newcomer_sees_the_specifications_example(service: Service, ask: Ask) -> None:
     """45 of 120, then 0 of 75, as the README says; two requests at once share one job and its answer."""
-    service = start_service().wait_ready()
-    mine = _token(command)
+    mine = _token(ask)
     expected = {"message": "Categorized 45 out of 120 transactions", "categorized": 45, "total": 120, "spaces": 1}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: _post(service, CATEGORIZE, mine), range(2)))
     assert expected in answers
-    stats = httpx2.get(service.url + "/admin/queues/stats", headers=_token(command, "--admin")).json()
+    stats = httpx2.get(service.url + "/admin/queues/stats", headers=_token(ask, "--admin")).json()
     row = next(row for row in stats if row["name"] == "categorize-transactions")
     assert list(row) == ["name", "waiting", "active", "completed", "failed", "delayed"]
     # Joined, or just after the first had ended: never two runs side by side.
@@ -49,16 +54,15 @@ def test_a_newcomer_sees_the_specifications_example(start_service: StartService,
     assert again["message"] == "Categorized 0 out of 75 transactions"
 
 
-def test_it_says_where_everything_is(start_service: StartService, environ: dict[str, str]) -> None:
+def test_it_says_where_everything_is(service: Service) -> None:
     """The address, the token command, the server's socket and the data directory; and the socket answers."""
-    service = start_service().wait_ready()
     text = "\n".join(service.stdout)
     assert re.search(r"address +http://127\.0\.0\.1:\d+$", text, re.M)
     assert " token " in text
     path = re.search(r"redis-cli -s (\S+)", text)
     assert path
     assert stat.S_ISSOCK(Path(path[1]).stat().st_mode)
-    assert environ["JOBS_DATA_DIR"] in text
+    assert service.environ["JOBS_DATA_DIR"] in text
 
 
 def test_sigterm_drains_and_exits_0(start_service: StartService) -> None:
@@ -96,13 +100,13 @@ def test_a_taken_port_is_said_before_anything_starts(start_service: StartService
         ("JOBS_TIMEZONE", "Mexico"),
     ],
 )
-def test_a_bad_setting_does_not_start(start_service: StartService, name: str, value: str) -> None:
+def test_a_bad_setting_does_not_start(call: Ask, name: str, value: str) -> None:
     """The variable, what was found and what is wanted; exit code 2; no trace."""
-    service = start_service(**{name: value})
-    assert service.wait() == 2
-    assert name in service.logs
-    assert "wanted" in service.logs
-    assert "Traceback" not in service.logs
+    done = call("up", "--embedded", **{name: value})
+    assert done.exit_code == 2
+    assert name in done.stderr
+    assert "wanted" in done.stderr
+    assert "Traceback" not in done.output
 
 
 def test_secrets_are_made_once_and_never_shown(start_service: StartService) -> None:
@@ -122,10 +126,10 @@ def test_secrets_are_made_once_and_never_shown(start_service: StartService) -> N
     assert not any(secret in service.logs + second.logs for secret in secrets.values())
 
 
-def test_a_missing_secret_is_an_error_where_the_redis_is_given(command: RunCommand, redis_url: str) -> None:
+def test_a_missing_secret_is_an_error_where_the_redis_is_given(call: Ask) -> None:
     """Secrets are made by us in embedded mode only."""
-    done = command("up", REDIS_URL=redis_url)
-    assert done.returncode == 2
+    done = call("up", REDIS_URL="redis://127.0.0.1:1")
+    assert done.exit_code == 2
     assert "JWT_SECRET" in done.stderr
     assert "ENCRYPTION_KEY" in done.stderr
 
@@ -156,27 +160,22 @@ def test_a_killed_service_leaves_its_jobs_to_the_next(start_service: StartServic
     assert shown["result"]["categorized"] == 45
 
 
-def test_a_second_service_on_the_same_data_is_refused(start_service: StartService) -> None:
+def test_a_second_service_on_the_same_data_is_refused(service: Service, command: RunCommand) -> None:
     """The directory has one owner; the message names it."""
-    first = start_service().wait_ready()
-    second = start_service()
-    assert second.wait() == 1
-    assert str(first.process.pid) in second.logs
-    assert "Traceback" not in second.logs
+    second = command("up", "--embedded", JOBS_DATA_DIR=service.environ["JOBS_DATA_DIR"])
+    assert second.returncode == 1
+    assert str(service.process.pid) in second.stderr
+    assert "Traceback" not in second.stderr
 
 
-def test_two_stores_do_not_share_a_redis_by_accident(
-    start_service: StartService, command: RunCommand, tmp_path: Path
-) -> None:
+def test_two_stores_do_not_share_a_redis_by_accident(service: Service, command: RunCommand) -> None:
     """A service whose store is not the one that the prefix works on refuses to start and names the ways out."""
-    first = start_service("--no-http").wait_ready()
-    socket_path = re.search(r"redis-cli -s (\S+)", "\n".join(first.stdout))
+    socket_path = re.search(r"redis-cli -s (\S+)", "\n".join(service.stdout))
     assert socket_path
     other = command(
         "up",
         "--no-http",
         REDIS_URL=f"unix://{socket_path[1]}",
-        JOBS_DATA_DIR=str(tmp_path / "other"),
         JWT_SECRET="s" * 40,
         ENCRYPTION_KEY="k" * 32,
     )
@@ -186,8 +185,8 @@ def test_two_stores_do_not_share_a_redis_by_accident(
 
 
 @pytest.mark.parametrize("arguments", [("--queues", "emails"), ("--no-http", "--no-workers"), ("--port", "99999")])
-def test_bad_usage_is_exit_code_2(command: RunCommand, arguments: tuple[str, ...]) -> None:
+def test_bad_usage_is_exit_code_2(call: Ask, arguments: tuple[str, ...]) -> None:
     """Unknown queues and senseless combinations are refused before anything is touched."""
-    done = command("up", "--embedded", *arguments)
-    assert done.returncode == 2
+    done = call("up", "--embedded", *arguments)
+    assert done.exit_code == 2
     assert done.stderr
