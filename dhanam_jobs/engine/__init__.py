@@ -14,6 +14,7 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 ```
 """
 
+from . import events
 from .cancellation import RemoteWorker
 from .children import Child, ChildEnd, Family, Kin, chain
 from .context import JobContext, JobView
@@ -47,6 +48,8 @@ from .errors import (
     WorkerDead,
     WrongState,
 )
+from .event_reader import EventReader
+from .events import Event, Gap, JobEvent
 from .explain import Explanation, Reason
 from .fleet import ProcessInfo, RunningJob, WorkerInfo, processes
 from .inspection import inspect_queue
@@ -86,12 +89,16 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "EnqueueOptions",
+    "Event",
+    "EventReader",
     "Explanation",
     "Family",
+    "Gap",
     "InvalidPayload",
     "Job",
     "JobContext",
     "JobError",
+    "JobEvent",
     "JobFailed",
     "JobFilter",
     "JobInfo",
@@ -153,6 +160,7 @@ __all__ = [
     "WorkerInfo",
     "WrongState",
     "chain",
+    "events",
     "inspect_queue",
     "next_fires",
     "outbox_row",

@@ -17,6 +17,8 @@ import redis.asyncio
 
 from . import defaults, keys
 from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
+from .event_reader import EventReader, Since, recent_events
+from .events import Event
 from .link import Argument, Unreachable, client, run_script
 from .listener import Listener
 from .options import EnqueueOptions
@@ -61,6 +63,7 @@ class Engine:
         self.schedules = Schedules(self)
         self._queues: dict[str, Queue] = {}
         self._listeners: dict[str, Listener] = {}
+        self._readers: set[EventReader] = set()
         self._accepting = True
 
     @classmethod
@@ -88,6 +91,8 @@ class Engine:
 
     async def close(self) -> None:
         """Closes all connections. May be called twice."""
+        for reader in list(self._readers):
+            await reader.aclose()
         for listener in self._listeners.values():
             await listener.close()
         for queue in self._queues.values():
@@ -129,6 +134,28 @@ class Engine:
     async def stats(self) -> list[QueueStats]:
         """The stats of the registry's queues, in its order."""
         return [await self.queue(row.name).stats() for row in self.registry.queues]
+
+    def events(self, *queues: str, since: Since = None) -> EventReader:
+        """What happens on those queues (default: the registry's), as an async iterator of typed events that ends with
+        the reader or with the engine.
+
+        `since`: None for what happens from now on; an event's `offset`, or a mapping of queues to such (a reader's
+        `offsets`), to go on behind it; "0" for the oldest that is kept; or an aware datetime. Raises
+        ConfigurationError.
+        """
+        reader = EventReader(self, self._queues_of(queues), since, self._readers.discard)
+        self._readers.add(reader)
+        return reader
+
+    async def recent_events(self, *queues: str, limit: int = defaults.PAGE) -> list[Event]:
+        """The newest events of those queues (default: the registry's), the oldest first. Raises EngineUnavailable."""
+        return await recent_events(self, self._queues_of(queues), limit)
+
+    def _queues_of(self, names: Iterable[str]) -> list[Queue]:
+        chosen = tuple(names) or tuple(row.name for row in self.registry.queues)
+        if not chosen:
+            raise ConfigurationError("events of no queue: wanted names, or a registry that has queues")
+        return [self.queue(name) for name in dict.fromkeys(chosen)]
 
     def listener(self, queue: Queue) -> Listener:
         """Who listens for the ends of the queue's jobs: one for all queues, except on a cluster."""
