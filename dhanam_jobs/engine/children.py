@@ -5,13 +5,14 @@ Storing them in their queues, and handing their ends to the parent, is the couri
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
-from . import scripts
+from . import defaults, scripts
 from .errors import ConfigurationError, JobFailed
 from .job import JobError
 from .request import Encoder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .queue import Queue
 
 OnFailure = Literal["fail", "ignore", "continue"]
-_KEY = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,128}\Z")
+_KEY = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,256}\Z")
 _NOT_FOR_PARENTS = {
     "unique": "a unique key",
     "due": "a run_at",
@@ -35,7 +36,7 @@ _NOT_FOR_PARENTS = {
 class Child(msgspec.Struct, frozen=True):
     """A job that another one waits for: `Child("page-1", Fetch(url))`, or `Child("page-1", "fetch", {"url": url})`.
 
-    `key` tells it from its siblings: at most 128 characters, no white space. A parent that asks for a key again has the
+    `key` tells it from its siblings: at most 256 characters, no white space. A parent that asks for a key again has the
     child already. `queue` is the typed payload's, else the parent's own. `on_failure` is what its failure, cancellation
     or removal means to the parent:
 
@@ -43,9 +44,10 @@ class Child(msgspec.Struct, frozen=True):
     - `"ignore"`: it has ended, as the others do, and the parent finds how;
     - `"continue"`: the parent runs again at once, while the other children go on.
 
-    `options` are those of `EnqueueOptions`. Its id is `<parent's id>.<key>` unless they, or its job's row, give
-    another; where a job of that id, or of its unique key and payload, exists, the child is that job. `children` are its
-    own: it runs once they have ended, and finds their results; such a child takes no unique key, delay or expiry.
+    `options` are those of `EnqueueOptions`. Its id is `<parent's id>.<key>` (its SHA-256 where that is too long) unless
+    they, or its job's row, give another; where a job of that id, or of its unique key and payload, exists, the child is
+    that job. `children` are its own: it runs once they have ended, and finds their results; such a child takes no
+    unique key, delay or expiry.
     """
 
     key: str
@@ -71,6 +73,13 @@ class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     def completed(self) -> bool:
         """True where it ended well."""
         return self.state == "completed"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not complete, in a sentence; None where it did."""
+        if self.completed:
+            return None
+        return self.state if self.error is None else f"{self.error.type}: {self.error.message}"
 
     @property
     def result(self) -> Any:
@@ -153,7 +162,7 @@ def plan(engine: Engine, own_queue: str, parent: str, children: Iterable[Child])
         if not isinstance(child, Child):
             raise ConfigurationError(f"child {child!r}: wanted a Child")
         if not _KEY.match(child.key):
-            raise ConfigurationError(f"key {child.key[:80]!r} of a child: wanted 1 to 128 characters, no white space")
+            raise ConfigurationError(f"key {child.key[:80]!r} of a child: wanted 1 to 256 characters, no white space")
         if child.key in seen:
             raise ConfigurationError(f"two children of {parent} have the key {child.key!r}")
         seen.add(child.key)
@@ -175,7 +184,7 @@ def _planned(engine: Engine, own_queue: str, parent: str, child: Child) -> tuple
         own = Encoder(engine.registry, queue).encode(
             child.job,
             child.payload,
-            {**child.options, "id": f"{parent}.{child.key}"},  # type: ignore[typeddict-item]
+            {**child.options, "id": _id_of(parent, child.key)},  # type: ignore[typeddict-item]
         )
         extra = msgspec.json.decode(own.extra)
     extra["parent"] = f"{own_queue} {parent} {child.key}"
@@ -184,6 +193,11 @@ def _planned(engine: Engine, own_queue: str, parent: str, child: Child) -> tuple
     spec = Planned(queue, request.level, msgspec.json.encode(extra).decode(), request.name, request.payload.decode())
     about = f"{child.on_failure} {queue} {extra['id']}"
     return child.key.encode(), about.encode(), msgspec.json.encode(spec)
+
+
+def _id_of(parent: str, key: str) -> str:
+    made = f"{parent}.{key}"
+    return made if len(made) <= defaults.MAX_ID_LENGTH else hashlib.sha256(made.encode()).hexdigest()
 
 
 def with_children(engine: Engine, queue: str, extra: dict[str, Any], children: Iterable[Child]) -> None:

@@ -108,7 +108,8 @@ async def _unknown(queue: Queue, parent: str, kin: Kin) -> bool:
     link = f"{queue.name} {parent} {kin.key}"
     if await redis.hexists(f"{queue.root}:planned", f"{parent} {kin.key}"):
         return False
-    known = (await redis.hget(f"{far}:parents", kin.id) or b"").decode().split("\n")
+    links = await redis.hget(f"{far}:parents", kin.id)
+    known = links.decode().split("\n") if isinstance(links, bytes) else []
     if link in known or await redis.hexists(f"{far}:handover", link):
         return False
     return not await redis.hexists(f"{queue.root}:child_ends:{parent}", kin.key)

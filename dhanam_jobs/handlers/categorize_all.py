@@ -1,6 +1,6 @@
 """The job `categorize-all`: categorises many spaces, one child job each, and sums what they did.
 
-What a child does is categorize_transactions.py's; how children are run and waited for is fan_out.py's.
+What a child does is categorize_transactions.py's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from dhanam_jobs.engine import JobContext, Registry
+from dhanam_jobs.engine import Child, JobContext, Registry
 from dhanam_jobs.handlers.categorize_transactions import Categorized, CategorizeTransactions
 from dhanam_jobs.handlers.envelope import envelope_of
-from dhanam_jobs.handlers.fan_out import Child, fan_out
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Store
@@ -69,11 +68,13 @@ async def categorize_all(ctx: JobContext, payload: CategorizeAll) -> AllCategori
     if space_ids is None:
         space_ids = await resources.store.spaces.live_ids(with_demo=False)
     space_ids = list(dict.fromkeys(space_ids))
-    ended = await fan_out(
-        ctx, [Child(each, CategorizeTransactions(each), priority=ctx.job.priority) for each in space_ids]
+    options = {"priority": ctx.job.priority}
+    await ctx.add_children(
+        Child(each, CategorizeTransactions(each), on_failure="ignore", options=options) for each in space_ids
     )
-    done = [msgspec.convert(each.result, Categorized) for each in ended if each.error is None]
-    failures = [f"space {each.key}: {each.error}" for each in ended if each.error is not None]
+    ended = await ctx.wait_children()
+    done = [each.result_as(Categorized) for each in ended if each.completed]
+    failures = [f"space {each.key}: {each.reason}" for each in ended if not each.completed]
     return AllCategorized(
         categorized=sum(each.categorized for each in done),
         total=sum(each.total for each in done),

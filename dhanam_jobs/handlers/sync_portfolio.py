@@ -1,6 +1,6 @@
 """The job `sync-portfolio`: syncs the Bitso connections of one user, or of all, one child job each.
 
-What a child does is sync_transactions.py's; how children are run and waited for is fan_out.py's.
+What a child does is sync_transactions.py's.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from dhanam_jobs.engine import JobContext, Registry
+from dhanam_jobs.engine import Child, JobContext, Registry
 from dhanam_jobs.handlers.envelope import envelope_of
-from dhanam_jobs.handlers.fan_out import Child, fan_out
 from dhanam_jobs.handlers.sync_transactions import SyncTransactions
 
 if TYPE_CHECKING:
@@ -58,10 +57,13 @@ async def sync_portfolio(ctx: JobContext, payload: SyncPortfolio) -> PortfolioSy
         found = await connections.of_user(payload.user_id, "bitso")
     else:
         found = await connections.of_provider("bitso", with_demo=False)
-    ended = await fan_out(
-        ctx,
-        [Child(each.id, SyncTransactions("bitso", each.user_id, each.id), priority=ctx.job.priority) for each in found],
+    options = {"priority": ctx.job.priority}
+    await ctx.add_children(
+        Child(each.id, SyncTransactions("bitso", each.user_id, each.id), on_failure="ignore", options=options)
+        for each in found
     )
+    ended = await ctx.wait_children()
+    # A connection may have gone since the child was added.
     users = {each.id: each.user_id for each in found}
-    failed = [users[each.key] for each in ended if each.error is not None]
+    failed = [users[each.key] for each in ended if not each.completed and each.key in users]
     return PortfolioSynced(synced_users=len(set(users.values()) - set(failed)), errors=len(failed))

@@ -1,7 +1,7 @@
 """The job `sync-wallets`: balances and history of read-only wallets, of one user or of all, one child job each.
 
-What a wallet's sync does is syncs/'s; how children are run and waited for is fan_out.py's. One wallet that fails
-leaves the others alone; the job says so by failing at its end where trying again may help, and by its counts where not.
+What a wallet's sync does is syncs/'s. One wallet that fails leaves the others alone; the job says so by failing at its
+end where trying again may help, and by its counts where not.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from dhanam_jobs.engine import JobContext, Registry
+from dhanam_jobs.engine import Child, JobContext, Registry
 from dhanam_jobs.handlers.envelope import envelope_of
-from dhanam_jobs.handlers.fan_out import Child, fan_out
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.providers import Providers
@@ -80,16 +79,18 @@ async def sync_wallets(ctx: JobContext, payload: SyncWallets) -> WalletsSynced:
 
 async def _all_users(ctx: JobContext, store: Store) -> WalletsSynced:
     users = await store.wallets.owners()
-    ended = await fan_out(ctx, [Child(each, SyncWallets(each), priority=ctx.job.priority) for each in users])
-    done = [msgspec.convert(each.result, WalletsSynced) for each in ended if each.error is None]
-    failed = [each for each in ended if each.error is not None]
+    options = {"priority": ctx.job.priority}
+    await ctx.add_children(Child(each, SyncWallets(each), on_failure="ignore", options=options) for each in users)
+    ended = await ctx.wait_children()
+    done = [each.result_as(WalletsSynced) for each in ended if each.completed]
+    failed = [each for each in ended if not each.completed]
     return WalletsSynced(
         synced=len(done),
         total=len(users),
         errors=len(failed) + sum(each.errors for each in done),
         transactions=sum(each.transactions for each in done),
         missing_prices=sorted({coin for each in done for coin in each.missing_prices}),
-        failures=[f"{each.key}: {each.error}" for each in failed] + [text for each in done for text in each.failures],
+        failures=[f"{each.key}: {each.reason}" for each in failed] + [text for each in done for text in each.failures],
     )
 
 

@@ -63,14 +63,14 @@ class Stage:
     async def sum(self, ctx: JobContext, payload: list[int]) -> int:
         self.ran.append(f"sum {ctx.attempt}")
         await ctx.add_children(Child(f"n{i}", Double(n)) for i, n in enumerate(payload))
-        return sum(end.result for end in await ctx.wait_children())
+        return sum(int(end.result) for end in await ctx.wait_children())
 
     async def gather(self, ctx: JobContext, payload: object) -> list[object]:
         return [end.result if end.completed else end.state for end in await ctx.wait_children()]
 
     async def step(self, ctx: JobContext, payload: int) -> int:
         before = [end.result for end in await ctx.wait_children()]
-        return payload + sum(before)
+        return payload + sum(map(int, before))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def test_a_parent_in_one_slot_and_its_children_share_that_slot(engine: Eng
     async def tree(ctx: JobContext, depth: int) -> int:
         if depth:
             await ctx.add_children([Child("left", "tree", depth - 1), Child("right", "tree", depth - 1)])
-        return 1 + sum(end.result for end in await ctx.wait_children())
+        return 1 + sum(int(end.result) for end in await ctx.wait_children())
 
     job = await engine.queue("up").enqueue("tree", 4)
     async with on(engine, "up", 1):
@@ -316,7 +316,7 @@ async def test_a_plain_def_may_have_children(engine: Engine, stage: Stage, regis
     @registry.job("thread", queue="up")
     def thread(ctx: JobContext, payload: object) -> int:
         ctx.add_children_sync([Child("a", Double(4))])
-        return sum(end.result for end in ctx.wait_children_sync())
+        return sum(int(end.result) for end in ctx.wait_children_sync())
 
     job = await engine.queue("up").enqueue("thread")
     async with on(engine, "up"), on(engine, "down"):
