@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dhanam_jobs.cli.surroundings import fail
 
 if TYPE_CHECKING:
+    from dhanam_jobs.engine import Engine
     from dhanam_jobs.handlers.mail.mailer import Mailer
     from dhanam_jobs.handlers.providers import Providers
     from dhanam_jobs.handlers.resources import Resources
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("dhanam_jobs.up")
 
 
-async def equip(settings: Settings, store: Store, stack: contextlib.AsyncExitStack, *, demo: bool = False) -> Resources:
+async def equip(
+    settings: Settings, store: Store, engine: Engine, stack: contextlib.AsyncExitStack, *, demo: bool = False
+) -> Resources:
     """Return the handlers' resources; the stack closes them, the store apart. `demo` runs the sandbox inside."""
     from dhanam_jobs.handlers.resources import Resources
 
     mailer = make_mailer(settings)
     stack.push_async_callback(mailer.close)
     providers = await _open_providers(settings, store, stack, demo=demo)
-    return Resources(store=store, mailer=mailer, providers=providers)
+    return Resources(store=store, mailer=mailer, providers=providers, engine=engine)
 
 
 async def _open_providers(
@@ -45,14 +48,18 @@ async def _open_providers(
         "plaid": settings.plaid_url,
         "bitcoin": settings.btc_api_url,
         "prices": settings.prices_url,
+        "esg": settings.esg_url,
+        "rates": settings.rates_url,
     }
+    # The demo works without a network: its sandbox answers for these too, unless an address is set.
+    spared = ("esg", "rates") if demo else ()
     live = Endpoints(
         ethereum=settings.eth_rpc_url,
         belvo_secret_key_id=settings.belvo_secret_key_id,
         belvo_secret_key_password=settings.belvo_secret_key_password,
         plaid_client_id=settings.plaid_client_id,
         plaid_secret=settings.plaid_secret,
-        **{name: url for name, url in given.items() if url is not None},
+        **{name: url for name, url in given.items() if url is not None or name in spared},
     )
     sandbox = None
     if demo:

@@ -14,7 +14,7 @@ from dhanam_jobs.cli.surroundings import fail
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=4380, show_default=True, help="0 takes a free one.")
 def sandbox(host: str, port: int) -> None:
-    """Serve Bitso, Belvo, Plaid, Ethereum, Bitcoin and coin prices with invented data, until Ctrl-C.
+    """Serve Bitso, Belvo, Plaid, Ethereum, Bitcoin, coin prices, ESG scores and exchange rates, invented, until Ctrl-C.
 
     Prints the variables that lead the service to it. GET /_sandbox/asked tells what it was asked, POST
     /_sandbox/faults makes it fail.
@@ -46,6 +46,8 @@ async def _serve(host: str, port: int) -> None:
             "ETH_RPC_URL": at.ethereum,
             "BTC_API_URL": at.bitcoin,
             "PRICES_URL": at.prices,
+            "ESG_URL": at.esg,
+            "RATES_URL": at.rates,
         }
         click.echo("\n".join(f"{name}={value}" for name, value in variables.items()))
         await ending.wait()

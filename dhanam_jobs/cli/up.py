@@ -133,7 +133,7 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
             await create_demo(store, make_cipher(settings))
         if signals.ending.is_set():
             return
-        resources = await equip(settings, store, stack, demo=wanted.demo)
+        resources = await equip(settings, store, engine, stack, demo=wanted.demo)
         supervisor = _supervisor(settings, wanted, engine, resources, alone=server is not None)
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)

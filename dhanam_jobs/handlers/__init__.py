@@ -29,11 +29,15 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
     from dhanam_jobs.handlers import (
         categorize_all,
         categorize_transactions,
+        maintain_system,
+        refresh_exchange_rates,
         send_email,
         send_reports,
+        snapshot_valuations,
         sync_portfolio,
         sync_transactions,
         sync_wallets,
+        update_esg,
     )
     from dhanam_jobs.handlers.queues import declare_queues
 
@@ -45,6 +49,8 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
     categorize_all.register(registry)
     send_email.register(registry)
     send_reports.register(registry)
+    for each in (update_esg, snapshot_valuations, refresh_exchange_rates, maintain_system):
+        each.register(registry)
     return registry
 
 

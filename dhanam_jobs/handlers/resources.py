@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dhanam_jobs.engine import Engine
     from dhanam_jobs.handlers.mail.mailer import Mailer
     from dhanam_jobs.handlers.providers import Providers
     from dhanam_jobs.handlers.store import Store
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resources:
-    """The store, what sends letters, and what reaches the providers."""
+    """The store, what sends letters, what reaches the providers, and the engine, for looking at other jobs."""
 
     store: Store
     mailer: Mailer
     providers: Providers
+    engine: Engine

@@ -47,12 +47,16 @@ async def reset_demo(store: Store, cipher: TokenCipher | None = None) -> None:
 async def _write(tx: Queries, cipher: TokenCipher | None) -> None:
     from dhanam_jobs.handlers.load import load_document
     from dhanam_jobs.handlers.load_format import read_document
+    from dhanam_jobs.handlers.sandbox.demo_world import RATES
 
     books = read_document(BOOKS)
     await load_document(tx, books)
     await tx.users.upsert([{"id": user.id, "deleted_at": None} for user in books.users])
     await tx.spaces.upsert([{"id": space_id, "is_demo": True} for space_id in DEMO_SPACE_IDS])
     await tx.transactions.upsert(household_rows())
+    # So that its dollars are worth something before the first refresh.
+    rates = {code: Decimal(str(rate)) for code, rate in RATES.items()}
+    await tx.exchange_rates.write("USD", dt.datetime.now(dt.UTC).date(), rates, "sandbox", demo=True)
     if cipher is not None:
         from dhanam_jobs.handlers.demo.connections import connect_demo
 

@@ -34,6 +34,8 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
     "ethereum": Allowance(30, 1000, 5),
     "bitcoin": Allowance(30, 1000, 5),
     "prices": Allowance(30, 1000, 5),
+    "esg": Allowance(120, 3000, 20),
+    "rates": Allowance(10, 100, 5),
 }
 
 

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -35,6 +36,8 @@ BELVO_URL: Final = "https://api.belvo.com"
 PLAID_URL: Final = "https://production.plaid.com"
 BTC_API_URL: Final = "https://blockstream.info/api"
 PRICES_URL: Final = "https://api.coingecko.com/api/v3"
+ESG_URL: Final = "https://api.dhanam.ai/v1"
+RATES_URL: Final = "https://api.frankfurter.dev/v1"
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     ethereum: str | None = None
     bitcoin: str | None = BTC_API_URL
     prices: str | None = PRICES_URL
+    esg: str | None = ESG_URL
+    rates: str | None = RATES_URL
     belvo_secret_key_id: str | None = None
     belvo_secret_key_password: str | None = None
     plaid_client_id: str | None = None
@@ -82,6 +87,10 @@ class Side:
         if not url:
             raise ProviderNotConfigured(provider, f"no address is set ({provider.upper()})")
         return Transport(self._client, provider, url, self._budgets[provider], timeout=self._timeout)
+
+    def source(self, provider: str) -> str:
+        """Where what the provider tells is from, for people: the server's name, or that it is the sandbox."""
+        return self.name or urlsplit(getattr(self.endpoints, provider) or "").hostname or provider
 
     def key(self, provider: str, name: str) -> str:
         """One of our own keys to a provider. Raises ProviderNotConfigured, naming the variable."""
@@ -161,6 +170,11 @@ class Providers:
         if self._sandbox is None:
             raise ProviderNotConfigured("sandbox", "no sandbox runs here, and nothing else answers for the demo")
         return self._sandbox
+
+    def configured_side(self, provider: str, *, demo: bool) -> Side | None:
+        """The side as `side` gives it, if it is there and knows an address of the provider."""
+        side = self._sandbox if demo else self._live
+        return side if side is not None and getattr(side.endpoints, provider) else None
 
     @asynccontextmanager
     async def guarded(self, side: Side, provider: str) -> AsyncIterator[Transport]:

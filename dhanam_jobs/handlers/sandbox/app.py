@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dhanam_jobs.handlers.sandbox import belvo, bitso, chains, plaid
+from dhanam_jobs.handlers.sandbox import belvo, bitso, chains, esg, plaid, rates
 from dhanam_jobs.handlers.sandbox.wire import answer, world_of
 from dhanam_jobs.handlers.sandbox.world import Asked, Fault, World, hang
 
@@ -31,6 +31,8 @@ def create_sandbox(world: World, more: Sequence[BaseRoute] = ()) -> Starlette:
             *belvo.ROUTES,
             *plaid.ROUTES,
             *chains.ROUTES,
+            *esg.ROUTES,
+            *rates.ROUTES,
             *more,
             Route("/_sandbox/asked", _asked),
             Route("/_sandbox/faults", _faults, methods=["POST"]),

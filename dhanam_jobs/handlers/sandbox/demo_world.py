@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from dhanam_jobs.handlers.esg.built_in import BUILT_IN
+from dhanam_jobs.handlers.esg.scoring import Scores
 from dhanam_jobs.handlers.sandbox.world import BelvoLink, BitsoClient, Chain, Json, PlaidItem, World
 
 BITSO_KEY: Final = "sandboxMaria"
@@ -30,6 +32,8 @@ PRICES: Final = {
     "chainlink": 14.1,
     "tether": 1.0,
 }
+RATES: Final = {"MXN": 18.4215, "EUR": 0.8571, "CAD": 1.3946}
+"""What a US dollar is worth in others."""
 
 
 def demo_world(now: dt.datetime | None = None) -> World:
@@ -43,6 +47,8 @@ def demo_world(now: dt.datetime | None = None) -> World:
         bitcoin={BTC_ADDRESS: [_payment(number, now) for number in range(32)]},
         ethereum=_chain(now),
         prices=dict(PRICES),
+        esg=_esg(now),
+        rates={"base": "USD", "date": now.date().isoformat(), "rates": dict(RATES)},
         past_prices={
             coin: [
                 (int((now.timestamp() - day * _DAY_S) * 1000), round(price * (1 - 0.0006 * day), 2))
@@ -51,6 +57,24 @@ def demo_world(now: dt.datetime | None = None) -> World:
             for coin, price in PRICES.items()
         },
     )
+
+
+def _esg(now: dt.datetime) -> dict[str, Json]:
+    """Scores of the coins that the built-in table knows, told an hour ago."""
+
+    def asset(symbol: str, scores: Scores) -> Json:
+        told = {name: int(getattr(scores, name)) for name in scores.__struct_fields__}
+        moment = (now - dt.timedelta(hours=1)).isoformat(timespec="seconds")
+        return {
+            "symbol": symbol,
+            "name": symbol,
+            "score": {**told, "overall": 0, "lastUpdated": moment, "methodology": "Dhanam ESG", "sources": ["sandbox"]},
+            "metrics": {"consensusMechanism": "pow" if symbol == "BTC" else "pos"},
+            "category": "cryptocurrency",
+            "marketCap": None,
+        }
+
+    return {symbol.lower(): asset(symbol, scores) for symbol, scores in BUILT_IN.items()}
 
 
 def _balances() -> list[Json]:

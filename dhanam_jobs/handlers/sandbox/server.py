@@ -72,6 +72,8 @@ def endpoints_at(url: str, world: World) -> Endpoints:
         ethereum=f"{url}/ethereum",
         bitcoin=f"{url}/bitcoin",
         prices=f"{url}/prices",
+        esg=f"{url}/dhanam",
+        rates=f"{url}/rates",
         belvo_secret_key_id=world.belvo_secret[0],
         belvo_secret_key_password=world.belvo_secret[1],
         plaid_client_id=world.plaid_secret[0],

@@ -95,6 +95,8 @@ class World(msgspec.Struct):
     ethereum: Chain = msgspec.field(default_factory=Chain)
     prices: dict[str, float] = {}
     past_prices: dict[str, list[tuple[int, float]]] = {}
+    esg: dict[str, Json] = {}
+    rates: Json = {}
     limits: dict[str, int] = msgspec.field(default_factory=lambda: {"bitso": 300, "belvo": 600, "plaid": 600})
     faults: list[Fault] = []
     asked: list[Asked] = []

@@ -55,8 +55,8 @@ def database_url(tmp_path: Path) -> str:
 async def works(bank: Bank, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Works]:
     """A worker with everything that the syncs need."""
     mailer = Mailer(Outbox(tmp_path / "outbox"), read_address("noreply@dhanam.test"))
-    resources = Resources(store=bank.store, mailer=mailer, providers=bank.providers)
     async with _engine(redis_url) as engine:
+        resources = Resources(store=bank.store, mailer=mailer, providers=bank.providers, engine=engine)
         works = Works(engine, resources, tmp_path / "outbox")
         async with Worker(works.queue, resources=resources, concurrency=2):
             yield works
