@@ -89,7 +89,7 @@ class Book:
     now: int
     keep: dict[str, int | str]
     dead_wanted: int
-    max_stalls: int = 2
+    max_stalls: int
     jobs: dict[str, Job] = field(default_factory=dict)
     streams: dict[str, list[str]] = field(default_factory=dict)
     delayed: list[tuple[int, int, str]] = field(default_factory=list)

@@ -28,7 +28,7 @@ LEVELS = (2, 5, 9)
 NAMES = ("add", "sub")
 PAYLOADS = ("1", "[]", '{"x":{}}')
 KEYS = ("k1", "k2", "k3")
-IDS = ("i1", "i2", "i3", "i4", "i5")
+IDS = ("i1", "i2", "i3")
 
 
 #: One way to act on the queue; its choices are drawn from the generator that it is given.
@@ -71,6 +71,7 @@ class Field:
             now=START_MS,
             keep={state: choices.choice(keeps) for state in ENDED},
             dead_wanted=choices.choice([0, 2, 10_000]),
+            max_stalls=choices.choice([0, 1, 2]),
         )
         self.engine.time_override = START_MS
         self.hands: dict[str, Hand] = {}

@@ -202,6 +202,8 @@ async def wait(field: Field, rng: Random) -> None:
     """Somebody waits for a job's result."""
     book = field.book
     (job_id,) = field.some_ids(rng, "waiting", "active", "delayed", "blocked", most=1)
+    if rng.random() < 0.3:
+        job_id = rng.choice(IDS)
     field.tell(f"wait for {job_id}")
     _, answer = await field.run(WAIT, 200_000, job_id)
     if job_id in book.jobs:
@@ -212,4 +214,4 @@ async def wait(field: Field, rng: Random) -> None:
     field.expect(f"waiting for {job_id}", found, book.state_of(job_id) or 0)
 
 
-VERBS: dict[Verb, int] = {enqueue: 30, limit_length: 1, wait: 3}
+VERBS: dict[Verb, int] = {enqueue: 30, limit_length: 1, wait: 6}

@@ -88,7 +88,7 @@ async def claim(field: Field, rng: Random) -> None:
     name = _any_hand(field, rng)
     if name is None:
         return
-    want = rng.randint(1, 5)
+    want = rng.choice([1, 2, 3, 5, 50])
     fair = rng.randint(0, 2) if _quiet(field) and rng.random() < 0.3 else 0
     await _trip(field, rng, name, [], want, fair)
 
@@ -149,6 +149,9 @@ async def _trip(
         reply = await field.run(script, name, late, *arguments)
         field.expect("a late call", (reply[0], reply[2].decode()), (b"stale", book.workers[name].verdicts))
         return
+    if not outcomes and fate > 0.3 and name in book.workers:
+        # Whoever comes because the bell rang has taken its token; what is left must ring for the next one.
+        await field.client.zpopmin(f"{field.queue.root}:bell")
     reply = await field.run(script, name, hand.call, *arguments)
     hand.last = script, (hand.call, *arguments)
     if name not in book.workers:
@@ -313,9 +316,24 @@ async def note(field: Field, rng: Random) -> None:
 
 async def sweep(field: Field, rng: Random) -> None:
     """One step: begun, gone on with, or out of turn; or at the start of our own server, when all others are dead."""
+    await _sweep(field, rng, rng.choice(["begun", "on", "on", "out of turn"]))
+
+
+async def lapse(field: Field, rng: Random) -> None:
+    """A lease passes in which not all workers beat, and a sweep goes on."""
+    field.tell(f"{LEASE_MS} ms pass")
+    field.advance(LEASE_MS)
+    for name in sorted(field.hands):
+        if name in field.book.workers and rng.random() < 0.4:
+            field.tell(f"beat {name}")
+            field.expect(f"the beat of {name}", await field.run(BEAT, name, "{}"), 1)
+            field.book.workers[name].beat = field.book.now
+    await _sweep(field, rng, "on")
+
+
+async def _sweep(field: Field, rng: Random, turn: str) -> None:
     book = field.book
     budget = rng.choice([1, 2, 200])
-    turn = rng.choice(["begun", "on", "on", "out of turn"])
     sure = rng.random() < 0.1
     living = [name for name in sorted(book.workers) if rng.random() < 0.5] if sure else []
     key = f"{field.queue.root}:sweeping"
@@ -390,14 +408,15 @@ def _reclaim(field: Field, budget: int) -> tuple[int, int, bool]:
 
 
 VERBS: dict[Verb, int] = {
-    register: 5,
-    beat: 6,
-    claim: 16,
+    register: 8,
+    beat: 4,
+    claim: 20,
     settle: 24,
     recover: 2,
     repeat: 2,
     leave: 1,
     vanish: 1,
     note: 3,
-    sweep: 7,
+    sweep: 5,
+    lapse: 6,
 }
