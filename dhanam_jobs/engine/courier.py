@@ -81,11 +81,11 @@ class Courier:
         carried = 0
         async with self._turn:
             while True:
-                outgoing: list[list[bytes]] = await self._engine.run(scripts.OUTGOING, self._root, _STEP, int(mend))
+                *outgoing, more = await self._engine.run(scripts.OUTGOING, self._root, _STEP, int(mend))
                 planned, ends, felled = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in outgoing)
                 done = await self._store(planned) + await self._hand_over(ends) + await self._fell(felled)
                 carried += done
-                if not done or len(planned) < _STEP > max(len(ends), len(felled)):
+                if not done or not more:
                     return carried
                 mend = False
 

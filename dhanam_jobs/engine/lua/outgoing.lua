@@ -5,7 +5,8 @@
 --
 -- KEYS  1 root
 -- ARGV  1 time  2 of each kind at most  3 '1' to mend
--- Returns {planned, ends, felled}, each a flat list of name and value, picked at random where there are more.
+-- Returns {planned, ends, felled, more}: the first three flat lists of name and value, picked at random where there are
+-- more, of about 4 MB together; more is 1 where some were left out.
 -- include: root places events limits moves finding endings
 local limit = ARGV[2]
 for _, name in ipairs({'planned', 'handover', 'felled', 'parents', 'families'}) do redis.call('HLEN', root .. name) end
@@ -35,8 +36,25 @@ if ARGV[3] == '1' and (has_parents or has_families) then
   end
 end
 
-local planned = redis.call('HRANDFIELD', root .. 'planned', limit, 'WITHVALUES')
-local kept = {}
+local size, more = 0, 0
+
+local function pick(what)
+  local names, picked = redis.call('HRANDFIELD', root .. what, limit), {}
+  if redis.call('HLEN', root .. what) > #names then more = 1 end
+  for _, name in ipairs(names) do
+    if size > 4000000 then
+      more = 1
+      break
+    end
+    local value = redis.call('HGET', root .. what, name)
+    size = size + #value
+    picked[#picked + 1] = name
+    picked[#picked + 1] = value
+  end
+  return picked
+end
+
+local planned, kept = pick('planned'), {}
 for i = 1, #planned, 2 do
   local id, key = string.match(planned[i], '^(%S+) (%S+)$')
   if id and redis.call('HEXISTS', root .. 'children:' .. id, key) == 1 then
@@ -46,5 +64,5 @@ for i = 1, #planned, 2 do
     redis.call('HDEL', root .. 'planned', planned[i]) -- its parent has ended before it was stored
   end
 end
-return {kept, redis.call('HRANDFIELD', root .. 'handover', limit, 'WITHVALUES'),
-  redis.call('HRANDFIELD', root .. 'felled', limit, 'WITHVALUES')}
+local ends = pick('handover')
+return {kept, ends, pick('felled'), more}

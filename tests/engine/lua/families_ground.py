@@ -48,6 +48,6 @@ async def outgoing(ground: Ground, mend: bool = False) -> tuple[dict[str, str], 
     """What other queues are to be told: planned, ends, felled."""
     reply: Any = await ground.run(scripts.OUTGOING, 100, int(mend))
     planned, ends, felled = (
-        {name.decode(): text.decode() for name, text in zip(flat[::2], flat[1::2], strict=True)} for flat in reply
+        {name.decode(): text.decode() for name, text in zip(flat[::2], flat[1::2], strict=True)} for flat in reply[:3]
     )
     return planned, ends, felled

@@ -72,3 +72,21 @@ async def test_children_that_their_parent_takes_along_are_named(ground: Ground) 
 async def test_a_key_of_a_wrong_type_refuses_the_call(ground: Ground, refused_unchanged: RefusedUnchanged) -> None:
     """The courier tries again later."""
     await refused_unchanged("planned", lambda: outgoing(ground, mend=True))
+
+
+async def test_large_ends_are_brought_in_parts(ground: Ground) -> None:
+    """About 4 MB at once, and at least one; the rest is said to be left."""
+    await ground.register()
+    for number in range(5):
+        await ground.enqueue(id=f"big{number}", parent=f"up mum c{number}")
+    result = "x" * 1_500_000
+    claims = await ground.claim()
+    body = f'{{"state":"completed","result":"{result}"}}'
+    await ground.settle(*(outcome(claim, "-completed", body) for claim in claims))
+    parts = []
+    while not parts or parts[-1][1]:
+        _, ends, _, more = await ground.run(scripts.OUTGOING, 100, 0)
+        parts.append((len(ends) // 2, more))
+        await ground.run(scripts.SENT, "handover", *(part for name in ends[::2] for part in (name, "")))
+    assert parts == [(3, 1), (2, 0)]
+    await ground.run(scripts.LEAVE, "ana")
