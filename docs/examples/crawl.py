@@ -8,14 +8,20 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from dhanam_jobs.engine import Child, Engine, JobContext, Registry, Retention, RetryPolicy, Worker
+from dhanam_jobs.engine import Child, Engine, JobContext, Limit, Registry, Retention, RetryPolicy, Worker
 
 PAGES = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
 LINKS_PER_PAGE = 10
 
 registry = Registry()
 registry.queue("crawls", concurrency=1)
-registry.queue("pages", concurrency=20, retry=RetryPolicy(attempts=5, base=0.1), retention=Retention(completed=100))
+registry.queue(
+    "pages",
+    concurrency=20,
+    retry=RetryPolicy(attempts=5, base=0.1),
+    retention=Retention(completed=100),
+    key_limit=Limit(concurrency=8),  # pages of one site at once
+)
 
 
 class Fetch(msgspec.Struct):
@@ -32,7 +38,7 @@ class Page(msgspec.Struct):
     links: list[int]
 
 
-@registry.job("fetch", queue="pages", timeout=10)
+@registry.job("fetch", queue="pages", timeout=10, key=lambda page: f"site-{page.port}")
 async def fetch(ctx: JobContext, payload: Fetch) -> Page:
     """Reads a page; one that answers badly is tried again, by the policy of its queue."""
     reader, writer = await asyncio.open_connection("127.0.0.1", payload.port)

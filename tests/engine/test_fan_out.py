@@ -15,6 +15,7 @@ from dhanam_jobs.engine import (
     JobContext,
     JobFailed,
     JobState,
+    Limit,
     Registry,
     Retention,
     RetryPolicy,
@@ -344,3 +345,38 @@ async def test_what_can_t_be_a_child_is_refused_where_it_is_given(engine: Engine
     with pytest.raises(ConfigurationError, match="'x' of a chain has children"):
         chain([Child("x", Double(1), children=nested)])
     assert (await up.counts()).added == 0
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "at enqueue"])
+async def test_a_parent_that_waits_leaves_its_key_s_share_to_its_children(
+    engine: Engine, registry: Registry, moment: str
+) -> None:
+    """One job of the key at once: parent and children take turns in it, and none waits for ever."""
+    registry.queue("keyed", concurrency=5, key_limit=Limit(concurrency=1))
+    most = running = 0
+
+    @registry.job("part", queue="keyed")
+    async def part(ctx: JobContext, payload: int) -> int:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return payload
+
+    @registry.job("whole", queue="keyed")
+    async def whole(ctx: JobContext, payload: bool) -> int:
+        if payload:
+            await ctx.add_children(children)
+        return sum(int(end.result) for end in await ctx.wait_children())
+
+    children = [Child(f"n{n}", "part", n, options={"key": "ana"}) for n in range(5)]
+    queue = engine.queue("keyed")
+    if moment == "at enqueue":
+        job = await queue.enqueue_parent("whole", False, children=children, key="ana")
+    else:
+        job = await queue.enqueue("whole", True, key="ana")
+    async with on(engine, "keyed"):
+        assert await job.result(30) == 10
+    assert most == 1
+    assert await inspect_queue(queue) == []
