@@ -28,6 +28,9 @@ def load(file: Path, as_json: bool) -> None:
     """Load users, spaces, members, accounts, budgets, categories, rules and connections; the known are updated.
 
     The whole file is stored, or nothing. docs/load-format.md shows its shape.
+
+    \b
+    dhanam-jobs load books.json
     """
     settings = read_settings()
 
@@ -67,6 +70,10 @@ def import_csv(
     """Import a bank statement. The same file twice adds nothing; an overlapping one adds what is new.
 
     Exit code 1 where rows were bad; the good ones are stored all the same, unless --strict.
+
+    \b
+    dhanam-jobs import estado.csv --space space_123 --account acc_checking
+    dhanam-jobs import statement.csv --space space_123 --date-format mdy --decimal point --strict
     """
     from dhanam_jobs.handlers.statements import Hints
 
@@ -119,7 +126,11 @@ def _tell(report: ImportReport) -> None:
 
 @click.group()
 def demo() -> None:
-    """The demo data: users, spaces and transactions of an invented household."""
+    """The demo data: users, spaces and transactions of an invented household.
+
+    \b
+    dhanam-jobs demo reset
+    """
 
 
 @demo.command()

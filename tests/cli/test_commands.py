@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Ask, RunCommand
 
 NAME = "categorize-transactions"
-WITHOUT_EXAMPLE = ("load", "import", "demo", "sandbox")
+WITHOUT_EXAMPLE = ("sandbox",)
 
 
 def test_token_prints_a_token_and_nothing_else(ask: Ask) -> None:

@@ -52,21 +52,27 @@ def state_of(ask: Ask, job_id: str) -> str:
     return str(told(ask, "job", NAME, job_id)["state"])
 
 
+def listed_in_pages(ask: Ask, size: int) -> list[str]:
+    """The ids of all jobs, asked for so many at a time."""
+    listed: list[str] = []
+    more: tuple[str, ...] = ()
+    while True:
+        page = told(ask, "jobs", NAME, "--limit", str(size), *more)
+        assert len(page["jobs"]) <= size
+        listed += [job["id"] for job in page["jobs"]]
+        if page["cursor"] is None:
+            return listed
+        more = ("--cursor", page["cursor"])
+
+
 def test_jobs_of_all_states_are_listed_page_by_page(ask: Ask) -> None:
     """Active first; each job once, however small the pages; filters and states narrow it."""
     fail_one(ask, "bad")
     ask("enqueue", NAME, NAME, GOOD, "--id", "done", "--wait", "30")
     for number in range(3):
         enqueue(ask, f'{{"spaceId": "later{number}"}}', "--id", f"later{number}", "--delay", "1h")
-    listed: list[str] = []
-    page: dict[str, Any] = {"cursor": None}
-    while True:
-        more = ("--cursor", page["cursor"]) if page["cursor"] else ()
-        page = told(ask, "jobs", NAME, "--limit", "2", *more)
-        listed += [job["id"] for job in page["jobs"]]
-        if page["cursor"] is None:
-            break
-    assert listed == ["later0", "later1", "later2", "bad", "done"]
+    for size in (1, 2, 3, 5, 50):
+        assert listed_in_pages(ask, size) == ["later0", "later1", "later2", "bad", "done"]
     assert [job["id"] for job in told(ask, "jobs", NAME, "--state", "failed")["jobs"]] == ["bad"]
     assert [job["id"] for job in told(ask, "jobs", NAME, "--text", "later1")["jobs"]] == ["later1"]
     shown = ask("jobs", NAME, "--limit", "1")
@@ -76,9 +82,9 @@ def test_jobs_of_all_states_are_listed_page_by_page(ask: Ask) -> None:
 
 
 def test_what_looks_like_a_secret_is_hidden_but_from_raw(ask: Ask) -> None:
-    """In lists and in one job, for people and for programs; what steers a terminal is never passed on."""
+    """In lists and in one job, for people and for programs."""
     canary = "canary-4711"
-    letter = {"to": "ana@example.org", "template": "welcome", "data": {"token": canary, "name": "\x1b[31mAna"}}
+    letter = {"to": "ana@example.org", "template": "welcome", "data": {"token": canary, "name": "Ana"}}
     queue, name = "email-notifications", "send-email"
     done = ask("enqueue", queue, name, json.dumps(letter), "--id", "letter", "--delay", "1h")
     assert done.exit_code == 0, done.output
@@ -87,10 +93,20 @@ def test_what_looks_like_a_secret_is_hidden_but_from_raw(ask: Ask) -> None:
             shown = ask(*look, *form)
             assert shown.exit_code == 0, shown.output
             assert canary not in shown.output
-            assert "\x1b[31m" not in shown.output
     assert canary in ask("job", queue, "letter", "--raw", "--json").stdout
     assert "[REDACTED]" in ask("job", queue, "letter").stdout
     assert ask("remove", queue, "letter").exit_code == 0
+
+
+def test_nothing_that_a_job_says_steers_the_terminal(ask: Ask) -> None:
+    """Escape sequences are made harmless, and what looks like markup is shown as it is."""
+    enqueue(ask, GOOD, "--id", "[red]x", "--delay", "1h")
+    assert ask("cancel", NAME, "[red]x", "--reason", "\x1b[31mred\x9b2J").exit_code == 0
+    for look in (("jobs", NAME), ("job", NAME, "[red]x"), ("events", NAME)):
+        shown = ask(*look)
+        assert "[red]x" in shown.stdout
+        assert "\x1b" not in shown.output
+        assert "\x9b" not in shown.output
 
 
 def test_a_job_says_why_it_has_not_run(ask: Ask) -> None:
