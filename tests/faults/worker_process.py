@@ -2,7 +2,8 @@
 
 Its handlers leave their traces in Redis, where the test reads them: `count` adds one to field `<number>` of hash
 `runs`, `gate` also appends `<number> <pid>` to list `begun` and waits for a push to `gate:<number>`, `hold` appends its
-job's id to `held` and never ends. SIGTERM drains, a second one hurries. With `sweep_only` it only sweeps.
+job's id to `held` and never ends. `family` adds up what twenty children `part` on queue `far`, which keeps no records,
+return; they count themselves in hash `parts`. SIGTERM drains, a second one hurries. With `sweep_only` it only sweeps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import redis.asyncio as redis_async
 import uvloop
 
-from dhanam_jobs.engine import Engine, JobContext, Registry, Retention, Supervisor
+from dhanam_jobs.engine import Child, Engine, JobContext, Registry, Retention, Supervisor
 from dhanam_jobs.engine.sweeper import Sweeper
 
 
@@ -29,6 +30,7 @@ async def run(options: dict[str, Any]) -> None:
         retention=Retention(completed=None, failed=None),
         max_stalls=options.get("max_stalls", 3),
     )
+    registry.queue("far", concurrency=options.get("concurrency", 10), retention=Retention(completed=0), max_stalls=10)
     traces = redis_async.Redis.from_url(options["url"], protocol=2, socket_timeout=None)
 
     @registry.job("count", queue="work")
@@ -47,6 +49,17 @@ async def run(options: dict[str, Any]) -> None:
     async def hold(ctx: JobContext, payload: Any) -> None:
         await traces.rpush("held", ctx.job.id)
         await asyncio.Event().wait()
+
+    @registry.job("part", queue="far")
+    async def part(ctx: JobContext, number: int) -> int:
+        await traces.hincrby("parts", str(number), 1)
+        return number
+
+    @registry.job("family", queue="work")
+    async def family(ctx: JobContext, number: int) -> int:
+        numbers = range(number * 20, number * 20 + 20)
+        await ctx.add_children(Child(f"n{each}", "part", each, queue="far") for each in numbers)
+        return sum(int(end.result) for end in await ctx.wait_children())
 
     async with Engine.connect(options["url"], registry=registry) as engine:
         supervisor = Supervisor(
