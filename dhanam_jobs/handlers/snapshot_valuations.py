@@ -1,6 +1,6 @@
 """The jobs `valuation-snapshot` and `snapshot-all`: what a space, or every space, is worth on a day.
 
-How a day is valued is valuations/'s; how children are run and waited for is fan_out.py's.
+How a day is valued is valuations/'s.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dhanam_jobs.engine import Discard, JobContext, Registry
+from dhanam_jobs.engine import Child, Discard, JobContext, Registry
 from dhanam_jobs.handlers.envelope import envelope_of
-from dhanam_jobs.handlers.fan_out import Child, fan_out
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Store
@@ -156,15 +155,14 @@ async def snapshot_all(ctx: JobContext, payload: SnapshotAll) -> SpacesValued:
     wanted = payload.space_ids
     if wanted is None:
         wanted = await resources.store.spaces.live_ids(with_demo=False)
-    ended = await fan_out(
-        ctx,
-        [
-            Child(each, ValuationSnapshot(each, payload.date), priority=ctx.job.priority)
-            for each in dict.fromkeys(wanted)
-        ],
+    options = {"priority": ctx.job.priority}
+    await ctx.add_children(
+        Child(each, ValuationSnapshot(each, payload.date), on_failure="ignore", options=options)
+        for each in dict.fromkeys(wanted)
     )
-    done = {each.key: msgspec.convert(each.result, _ChildResult) for each in ended if each.error is None}
-    failed = [f"space {each.key}: {each.error}" for each in ended if each.error is not None]
+    ended = await ctx.wait_children()
+    done = {each.key: each.result_as(_ChildResult) for each in ended if each.completed}
+    failed = [f"space {each.key}: {each.reason}" for each in ended if not each.completed]
     if failed and not done:
         # The children have had their attempts.
         raise Discard(f"all {len(failed)} spaces failed: {'; '.join(failed)}"[:2000])
