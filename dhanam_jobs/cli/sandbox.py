@@ -18,6 +18,9 @@ def sandbox(host: str, port: int) -> None:
 
     Prints the variables that lead the service to it. GET /_sandbox/asked tells what it was asked, POST
     /_sandbox/faults makes it fail.
+
+    \b
+    dhanam-jobs sandbox --port 4380
     """
     try:
         asyncio.run(_serve(host, port))
