@@ -13,7 +13,7 @@ from typing import Any
 
 from .context import Cause, JobContext
 from .middleware import Middleware, Run, around_run
-from .processes import ProcessPool
+from .process_pool import ProcessPool
 from .registry import JobType
 
 #: Threads are made when they are needed; the worker's slots say how many can be busy at once.
