@@ -1,4 +1,4 @@
-"""Drives a queue with limits through random programs, and checks at every step that no share leaks and no limit breaks."""
+"""Drives a queue with limits through random programs; after every step no share has leaked and no limit is broken."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ for place in string.gmatch(places, '%S+') do
       entries[#entries + 1] = found
     else
       redis.call('XACK', root .. place, 'workers', held[1]) -- deleted by hand: nothing is left to run
-      give_back(place, held[1])
+      give_back(place, {held[1]})
     end
   end
   if #entries > 0 then

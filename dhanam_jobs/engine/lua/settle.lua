@@ -113,11 +113,7 @@ for place, entries in pairs(acknowledging) do
       if redis.call('XDEL', root .. place, entry) == 0 then lost[place .. ' ' .. entry] = true end
     end
   end
-  if string.sub(place, 1, 9) == 'admitted:' then
-    for _, entry in ipairs(entries) do
-      if not lost[place .. ' ' .. entry] then give_back(place, entry) end
-    end
-  end
+  if string.sub(place, 1, 9) == 'admitted:' then give_back(place, entries) end
 end
 local any_lost = next(lost) ~= nil
 

@@ -79,9 +79,9 @@ local cancelled, cancelled_records = {}, {}
 local function reclaim(place, entry)
   local found = redis.call('XRANGE', root .. place, entry, entry)[1]
   redis.call('XACK', root .. place, 'workers', entry)
-  if not found then return give_back(place, entry) end
+  if not found then return give_back(place, {entry}) end
   redis.call('XDEL', root .. place, entry)
-  give_back(place, entry)
+  give_back(place, {entry})
   local stalls = 1
   for i = 1, #found[2], 2 do
     if found[2][i] == 'stalls' then stalls = tonumber(found[2][i + 1]) + 1 end

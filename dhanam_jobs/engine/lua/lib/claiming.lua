@@ -36,11 +36,12 @@ end
 -- stand in `admitted:<level>`, where nothing else waits.
 local function admit(level, count, places)
   local place, admitted = 'admitted:' .. level, 0
+  local low, high = string.format('%.0f', level * 2 * STEP), string.format('(%.0f', (level * 2 + 2) * STEP)
+  local places_of, holds, started = {}, {}, {}
   while admitted < count do
-    local low, high = string.format('%.0f', level * 2 * STEP), string.format('(%.0f', (level * 2 + 2) * STEP)
     local key = redis.call('ZRANGEBYSCORE', root .. 'turns', low, high, 'LIMIT', 0, 1)[1]
     if not key then break end
-    local code, id = first_of(key)
+    local code, id, following = first_of(key)
     local ready, opens, starts, period = may_start(key)
     if not code or not ready then
       rest(key, code and opens)
@@ -51,18 +52,22 @@ local function admit(level, count, places)
       redis.call('ZREM', root .. 'keyed', id)
       redis.call('ZREM', root .. 'keyed:' .. key, id)
       if fields then -- a damaged job must not stop those behind it
-        redis.call('DEL', root .. 'job:' .. id)
         places = open_place(place, places)
-        local entry = redis.call('XADD', root .. place, '*', unpack(fields))
-        redis.call('HSET', root .. 'index', id, place .. ' ' .. entry)
-        redis.call('HSET', root .. 'holding', place .. ' ' .. entry, key)
+        local where = place .. ' ' .. redis.call('XADD', root .. place, '*', unpack(fields))
+        places_of[#places_of + 1], places_of[#places_of + 2] = id, where
+        holds[#holds + 1], holds[#holds + 2] = where, key
+        started[#started + 1] = root .. 'job:' .. id
         redis.call('HINCRBY', root .. 'running', key, 1)
         if starts > 0 then log_starts(root .. 'starts:' .. key, starts, period, 1) end
         admitted = admitted + 1
       end
-      code = first_of(key)
-      if code then give_turn(key, code) else rest(key) end
+      if following then give_turn(key, following) else redis.call('ZREM', root .. 'turns', key) end
     end
+  end
+  if admitted > 0 then
+    redis.call('DEL', unpack(started))
+    redis.call('HSET', root .. 'index', unpack(places_of))
+    redis.call('HSET', root .. 'holding', unpack(holds))
   end
   return admitted, places
 end

@@ -40,13 +40,30 @@ local function log_starts(log, starts, period, count)
   redis.call('PEXPIRE', log, period)
 end
 
+-- What limits keys at all, read once in a script: most queues have no limits, or one for all keys.
+local known
+local function known_limits()
+  if not known then
+    known = {count = redis.call('HLEN', root .. 'limits'), all = redis.call('HGET', root .. 'limits', 'keys'),
+      told_until = tonumber(redis.call('HGET', root .. 'meta', 'told_until') or 0)}
+  end
+  return known
+end
+
+-- Concurrency, starts and period (ms) of a key.
+local function limit_of(key)
+  local limits = known_limits()
+  if limits.count == 0 then return 0, 0, 0 end
+  local own = limits.count > (limits.all and 1 or 0) and redis.call('HGET', root .. 'limits', 'key:' .. key)
+  return parse_limit(own or limits.all)
+end
+
 -- True where the key may start a job now; else when it may (ms), or nil where that takes the end of one that runs. Then
 -- its limit.
 local function may_start(key)
-  local own = redis.call('HMGET', root .. 'limits', 'key:' .. key, 'keys')
-  local concurrency, starts, period = parse_limit(own[1] or own[2])
+  local concurrency, starts, period = limit_of(key)
   if concurrency > 0 and tonumber(redis.call('HGET', root .. 'running', key) or 0) >= concurrency then return false end
-  local told = redis.pcall('GET', root .. 'limited:' .. key)
+  local told = known_limits().told_until > now and redis.pcall('GET', root .. 'limited:' .. key)
   local opens = type(told) == 'string' and tonumber(told) or nil
   if opens and opens <= now then opens = nil end
   if starts > 0 then
@@ -57,11 +74,12 @@ local function may_start(key)
   return true, nil, starts, period
 end
 
--- The level-and-front part of the first score of a key's line, or nil where the line is empty (or of a wrong type).
+-- The level-and-front part of the first score of a key's line, its job, and that part of the second one's; nil where
+-- the line is empty (or of a wrong type).
 local function first_of(key)
-  local head = redis.pcall('ZRANGE', root .. 'keyed:' .. key, 0, 0, 'WITHSCORES')
+  local head = redis.pcall('ZRANGE', root .. 'keyed:' .. key, 0, 1, 'WITHSCORES')
   if head.err or not head[1] then return nil end
-  return math.floor(head[2] / STEP), head[1]
+  return math.floor(head[2] / STEP), head[1], head[4] and math.floor(head[4] / STEP)
 end
 
 local function give_turn(key, code)
@@ -89,6 +107,8 @@ local function refresh(key)
   if not turn or math.floor(turn / STEP) ~= code then give_turn(key, code) end
 end
 
+local noted_keyed = false
+
 -- Puts a job into the line of its key: behind those of its level, or before them with what came back.
 local function line_up(id, key, level, front, fields)
   local line = root .. 'keyed:' .. key
@@ -100,7 +120,10 @@ local function line_up(id, key, level, front, fields)
   redis.call('ZADD', line, score, id)
   redis.call('ZADD', root .. 'keyed', score, id)
   redis.call('HSET', root .. 'index', id, 'keyed ' .. key)
-  redis.call('HSETNX', root .. 'meta', 'keyed', '1')
+  if not noted_keyed then
+    redis.call('HSETNX', root .. 'meta', 'keyed', '1')
+    noted_keyed = true
+  end
   if redis.call('ZRANK', line, id) == 0 then refresh(key) end
 end
 
@@ -124,20 +147,29 @@ local function move_in_line(id, key, level)
   refresh(key)
 end
 
--- A claim has ended, however it came: what it held of its key is free.
-local function give_back(place, entry)
-  if string.sub(place, 1, 9) ~= 'admitted:' then return end
-  local held = place .. ' ' .. entry
-  local key = redis.call('HGET', root .. 'holding', held)
-  if not key then return end
-  redis.call('HDEL', root .. 'holding', held)
-  if redis.call('HINCRBY', root .. 'running', key, -1) <= 0 then redis.call('HDEL', root .. 'running', key) end
-  refresh(key)
+-- Claims of a place (at most a thousand) have ended, however that came: what they held of their keys is free.
+local function give_back(place, entries)
+  if string.sub(place, 1, 9) ~= 'admitted:' or #entries == 0 then return end
+  local held, counts = {}, {}
+  for i, entry in ipairs(entries) do held[i] = place .. ' ' .. entry end
+  for _, key in ipairs(redis.call('HMGET', root .. 'holding', unpack(held))) do
+    if key then counts[key] = (counts[key] or 0) + 1 end
+  end
+  redis.call('HDEL', root .. 'holding', unpack(held))
+  for key, count in pairs(counts) do
+    if redis.call('HINCRBY', root .. 'running', key, -count) <= 0 then redis.call('HDEL', root .. 'running', key) end
+    -- A key that has a turn is asked when that comes; one without a line has none to come.
+    if not redis.call('ZSCORE', root .. 'turns', key) and first_of(key) then refresh(key) end
+  end
 end
 
 -- Nothing of a key (or with key nil, of the queue) starts for so many ms; a longer such time that runs goes on.
 local function limit_for(key, ms)
   local opens = now + ms
+  if key and opens > known_limits().told_until then
+    known.told_until = opens
+    redis.call('HSET', root .. 'meta', 'told_until', string.format('%d', opens))
+  end
   if not key then
     local known = tonumber(redis.call('HGET', root .. 'meta', 'limited_until') or 0)
     redis.call('HSET', root .. 'meta', 'limited_until', string.format('%d', math.max(opens, known)))

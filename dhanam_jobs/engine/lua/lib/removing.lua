@@ -25,7 +25,7 @@ local function take_out(id, state, place, entry)
   if entry then
     if state == 'active' then redis.call('XACK', root .. place, 'workers', entry) end
     redis.call('XDEL', root .. place, entry)
-    give_back(place, entry)
+    give_back(place, {entry})
     if state == 'active' then ring() end -- a limit may have room now
     return
   end
