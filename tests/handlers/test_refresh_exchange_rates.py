@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 NOW = dt.datetime(2026, 9, 20, 1, 30, tzinfo=dt.UTC)
 TOLD = {"base": "USD", "date": "2026-09-18", "rates": {"MXN": 18.123456785, "EUR": "0.85", "CAD": 0}}
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One kind of database will do: the queries are proved on both elsewhere."""
+    return f"sqlite:///{tmp_path / 'store.db'}"
 
 
 @dataclass

@@ -242,6 +242,10 @@ def test_the_date_of_a_moment_is_its_day_as_written() -> None:
     assert msgspec.convert({"spaceId": "home", "date": "2026-05-20"}, ValuationSnapshot).date == "2026-05-20"
 
 
+one_kind = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What the jobs add is the same on every database."""
+
+
 @dataclass
 class _Resources:
     store: Store
@@ -260,6 +264,7 @@ async def _run(engine: Engine, name: str, payload: dict[str, Any]) -> Any:
     return await (await engine.queue(QUEUE_NAME).enqueue(name, payload)).result(timeout=20)
 
 
+@one_kind
 async def test_a_snapshot_runs_as_a_job_in_the_days_of_its_space(engine: Engine, home: Household) -> None:
     """B31, B41: the space's own day; sums are numbers; without accounts all keys are there. The first re-run counts."""
     await home.store.spaces.upsert([{"id": "other", "timezone": "Pacific/Kiritimati"}])
@@ -277,6 +282,7 @@ async def test_a_snapshot_runs_as_a_job_in_the_days_of_its_space(engine: Engine,
     assert empty["date"] == ahead.isoformat()
 
 
+@one_kind
 async def test_all_spaces_are_valued_by_children_and_one_that_fails_is_named(engine: Engine, home: Household) -> None:
     """The sums are of the spaces that could be done; demo spaces are left out of `{}`."""
     result = await _run(engine, ALL, {"spaceIds": ["home", "nowhere", "other"]})
@@ -288,6 +294,7 @@ async def test_all_spaces_are_valued_by_children_and_one_that_fails_is_named(eng
     assert (again["snapshotsCreated"], again["updated"], again["spaces"], again["errors"]) == (0, 1, 1, 0)
 
 
+@one_kind
 async def test_what_can_never_be_valued_fails_at_once(engine: Engine) -> None:
     """B19: no attempt is wasted on a space that isn't there; a date that is none isn't even taken."""
     with pytest.raises(JobFailed, match="does not exist"):

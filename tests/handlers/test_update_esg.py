@@ -43,8 +43,8 @@ def test_the_way_of_agreeing_alone_makes_the_known_environmental_scores(consensu
 
 def test_metrics_make_scores_within_0_and_100() -> None:
     """Best and worst are cut off; all seven numbers make the confidence 100."""
-    best = [Decimal("0.05"), Decimal(5), "pos", *[Decimal(100)] * 5]
-    worst = [Decimal(700), Decimal(900), "pow", *[Decimal(0)] * 5]
+    best: list[Any] = [Decimal("0.05"), Decimal(5), "pos", *[Decimal(100)] * 5]
+    worst: list[Any] = [Decimal(700), Decimal(900), "pow", *[Decimal(0)] * 5]
 
     assert score_metrics(Metrics(*best)) == _scores(100, 90, 100, 100)
     assert score_metrics(Metrics(*worst)) == _scores(0, 10, 0, 100)
