@@ -178,10 +178,10 @@ class Courier:
 
     async def _fell(self, felled: dict[bytes, bytes]) -> int:
         done: dict[bytes, bytes] = {}
-        for name, text in felled.items():
-            queue, child = name.decode().split(" ")
+        for name, verb in felled.items():
+            queue, child, parent, key = name.decode().split(" ")
             try:
-                await self._take_along(queue, child, *text.decode().split(" "))
+                await self._take_along(queue, child, verb.decode(), parent, key)
             except (EngineError, ResponseError) as error:
                 log.warning("queue %s: child %s was not taken along: %s", queue, child, error)
             else:

@@ -25,6 +25,7 @@ from dhanam_jobs.engine import (
     WrongState,
     chain,
     inspect_queue,
+    scripts,
 )
 from tests.conftest import WaitUntil
 
@@ -380,3 +381,18 @@ async def test_a_parent_that_waits_leaves_its_key_s_share_to_its_children(
         assert await job.result(30) == 10
     assert most == 1
     assert await inspect_queue(queue) == []
+
+
+async def test_a_child_goes_when_the_last_of_its_parents_takes_it_along(engine: Engine, stage: Stage) -> None:
+    """Both parents are cancelled before anybody was told of either."""
+    up, down = engine.queue("up"), engine.queue("down")
+    shared = Child("shared", Double(3), options={"id": "shared"})
+    parents = [await up.enqueue_parent("gather", children=[shared]) for _ in range(2)]
+    await up.courier.run()
+    for parent in parents:
+        await engine.run(scripts.TAKE_ALONG, up.root, parent.id, "cancel")
+        await engine.run(scripts.CANCEL, up.root, "", "why not", parent.id)
+    await up.courier.run()
+    info = await down.get("shared")
+    assert info is not None
+    assert info.state is JobState.CANCELLED

@@ -64,8 +64,8 @@ async def test_children_that_their_parent_takes_along_are_named(ground: Ground) 
     assert await ground.run(scripts.TAKE_ALONG, "mum", "cancel") == 1
     await ground.settle(outcome(claim, "cancelled"))
     planned, _, felled = await outgoing(ground)
-    assert (planned, felled) == ({}, {"far other-id": "cancel mum c0"})
-    await ground.run(scripts.SENT, "felled", "far other-id", "")
+    assert (planned, felled) == ({}, {"far other-id mum c0": "cancel"})
+    await ground.run(scripts.SENT, "felled", "far other-id mum c0", "")
     await ground.run(scripts.LEAVE, "ana")
 
 
@@ -83,7 +83,7 @@ async def test_large_ends_are_brought_in_parts(ground: Ground) -> None:
     claims = await ground.claim()
     body = f'{{"state":"completed","result":"{result}"}}'
     await ground.settle(*(outcome(claim, "-completed", body) for claim in claims))
-    parts = []
+    parts: list[tuple[int, int]] = []
     while not parts or parts[-1][1]:
         _, ends, _, more = await ground.run(scripts.OUTGOING, 100, 0)
         parts.append((len(ends) // 2, more))

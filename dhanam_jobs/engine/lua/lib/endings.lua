@@ -33,7 +33,7 @@ local function any_outgoing()
 end
 
 -- Forgets the children of parents that have ended, with their results. Those that go on are let go, or taken along where
--- `families` says so for '<parent> tree': `felled` maps '<queue> <child>' to 'cancel' or 'remove', parent and key.
+-- `families` says so for '<parent> tree': `felled` maps '<queue> <child> <parent> <key>' to 'cancel' or 'remove'.
 local function forget_families(ids)
   if not has_families then return end
   for _, id in ipairs(ids) do
@@ -46,7 +46,7 @@ local function forget_families(ids)
           local unsent = redis.call('HDEL', root .. 'planned', id .. ' ' .. all[i]) == 1
           if tree and not unsent and redis.call('HEXISTS', ends, all[i]) == 0 then
             local child = string.match(all[i + 1], '^%d+ %a+ (.*)$')
-            redis.call('HSET', root .. 'felled', child, tree .. ' ' .. id .. ' ' .. all[i])
+            redis.call('HSET', root .. 'felled', child .. ' ' .. id .. ' ' .. all[i], tree)
           end
         end
       end
