@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dhanam_jobs.handlers.store import NewTransaction, Store
+from dhanam_jobs.handlers.store.schema import transactions
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -95,6 +97,13 @@ class Household:
         """The transaction's category now."""
         (found,) = await self.store.transactions.by_ids(space_id, [transaction_id])
         return found.category_id
+
+    async def facts(self, transaction_id: str) -> tuple[str | None, str | None, Any]:
+        """The transaction's category, merchant and metadata now."""
+        query = sa.select(transactions.c.category_id, transactions.c.merchant, transactions.c.metadata)
+        async with self.store._connections.reading() as connection:
+            row = (await connection.execute(query.where(transactions.c.id == transaction_id))).one()
+        return row.category_id, row.merchant, row.metadata
 
 
 @pytest.fixture

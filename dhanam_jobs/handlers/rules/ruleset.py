@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from dhanam_jobs.handlers.rules.action import Actions, parse_actions
 from dhanam_jobs.handlers.rules.condition import Condition, Field, parse_conditions
 from dhanam_jobs.handlers.rules.patterns import PatternBank, literal, valid_regex
 
@@ -33,6 +34,8 @@ class RuleRow(Protocol):
     def category_id(self) -> str | None: ...
     @property
     def category_space_id(self) -> str | None: ...
+    @property
+    def actions(self) -> Any: ...
 
 
 class Matchable(Protocol):
@@ -48,12 +51,13 @@ class Matchable(Protocol):
     def merchant(self) -> str | None: ...
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """A rule that can match, and the category that it gives."""
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule that can match, the category that it gives, and what else it does, None where it is nothing."""
 
     id: str
     name: str
     category_id: str
+    actions: Actions | None = None
 
 
 class SkippedRule(msgspec.Struct, frozen=True):
@@ -133,7 +137,7 @@ class RuleSet:
         conditions = parse_conditions(row.conditions)
         if not conditions:
             return self._skip(row, "it has no usable condition")
-        compiled = _Compiled(Rule(row.id, row.name, row.category_id), [], [])
+        compiled = _Compiled(Rule(row.id, row.name, row.category_id, _further(row)), [], [])
         for condition in conditions:
             test = self._compile(condition)
             if test is None:
@@ -183,6 +187,11 @@ class RuleSet:
             numbers.append(self._patterns)
             self._patterns += 1
         return numbers[index]
+
+
+def _further(row: RuleRow) -> Actions | None:
+    actions = parse_actions(row.actions)._replace(category_id=None)
+    return None if actions == Actions() else actions
 
 
 def _read(transaction: Matchable, text: _Text) -> str:

@@ -17,13 +17,14 @@ from dhanam_jobs.handlers.store.errors import (
 from dhanam_jobs.handlers.store.rules import StoredRule
 from dhanam_jobs.handlers.store.spaces import Membership, Space, SpaceRole
 from dhanam_jobs.handlers.store.store import Queries, Store
-from dhanam_jobs.handlers.store.transactions import Candidate, NewTransaction
+from dhanam_jobs.handlers.store.transactions import Candidate, Choice, NewTransaction
 from dhanam_jobs.handlers.store.users import User
 
 __all__ = [
     "Account",
     "Candidate",
     "Category",
+    "Choice",
     "Membership",
     "MoneyError",
     "NewTransaction",

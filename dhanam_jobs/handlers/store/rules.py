@@ -27,6 +27,19 @@ class StoredRule(msgspec.Struct, frozen=True):
     conditions: Any
     category_id: str | None
     category_space_id: str | None
+    actions: Any = None
+
+
+class RuleEntry(msgspec.Struct, frozen=True, rename="camel"):
+    """A rule as people see it; `conditions` and `actions` are JSON, no `actions` where it only gives its category."""
+
+    id: str
+    name: str
+    priority: int
+    conditions: Any
+    actions: Any
+    category_id: str | None
+    enabled: bool
 
 
 class Rules(TableQueries):
@@ -44,6 +57,7 @@ class Rules(TableQueries):
                 rules.c.conditions,
                 rules.c.category_id,
                 budgets.c.space_id,
+                rules.c.actions,
             )
             .outerjoin(categories, categories.c.id == rules.c.category_id)
             .outerjoin(budgets, budgets.c.id == categories.c.budget_id)
@@ -52,6 +66,25 @@ class Rules(TableQueries):
         )
         async with self._connections.reading() as connection:
             return [StoredRule(*row) for row in await connection.execute(query)]
+
+    async def entries(self, space_id: str) -> list[RuleEntry]:
+        """All rules of a space, disabled ones too, in the order of `of_space`."""
+        rules = transaction_rules
+        query = (
+            sa.select(*(rules.c[name] for name in RuleEntry.__struct_fields__))
+            .where(rules.c.space_id == space_id)
+            .order_by(rules.c.priority.desc(), rules.c.created_at, rules.c.id)
+        )
+        async with self._connections.reading() as connection:
+            found = [RuleEntry(*row) for row in await connection.execute(query)]
+        return [row if row.actions else msgspec.structs.replace(row, actions=[]) for row in found]
+
+    async def erase(self, space_id: str, rule_id: str) -> bool:
+        """Delete a rule of that space; False where it has none of that id."""
+        rules = transaction_rules
+        async with self._connections.writing() as connection:
+            statement = sa.delete(rules).where(rules.c.id == rule_id, rules.c.space_id == space_id)
+            return (await connection.execute(statement)).rowcount > 0
 
     async def space_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Rule id to space id, for those of `ids` that exist."""

@@ -20,6 +20,7 @@ from dhanam_jobs.handlers.store.accounts import Accounts
 from dhanam_jobs.handlers.store.audit import AuditLog
 from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
+from dhanam_jobs.handlers.store.corrections import Corrections
 from dhanam_jobs.handlers.store.emails import Emails
 from dhanam_jobs.handlers.store.errors import StoreError
 from dhanam_jobs.handlers.store.esg_scores import EsgScores
@@ -47,6 +48,7 @@ class Queries:
         self.budgets = Budgets(connections)
         self.transactions = Transactions(connections)
         self.rules = Rules(connections)
+        self.corrections = Corrections(connections)
         self.emails = Emails(connections)
         self.reports = Reports(connections)
         self.provider_connections = ProviderConnections(connections)

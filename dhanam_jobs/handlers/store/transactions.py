@@ -50,6 +50,18 @@ class Candidate(msgspec.Struct, frozen=True):
     category_id: str | None
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A category for one transaction, and what else is set with it.
+
+    `metadata` is merged over what is there, key by key; `tags` join those in its key `tags`; `merchant` None leaves it.
+    """
+
+    category_id: str
+    metadata: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+    merchant: str | None = None
+
+
 TRANSACTION_DEFAULTS: Row = {"pending": False, "reviewed": False, "exclude_from_totals": False}
 
 _CANDIDATE = [transactions.c[name] for name in Candidate.__struct_fields__]
@@ -163,6 +175,31 @@ class Transactions(TableQueries):
                     changed += (await connection.execute(statement)).rowcount
         return changed
 
+    async def choose(self, choices: Mapping[str, Choice]) -> int:
+        """As `set_categories`, with more than a category for each transaction: its id to the choice."""
+        changed = 0
+        ids = sorted(choices)
+        change = (
+            sa.update(transactions)
+            .where(transactions.c.id == sa.bindparam("row_id"))
+            .values({name: sa.bindparam(f"new_{name}") for name in ("category_id", "merchant", "metadata")})
+            .values(updated_at=utc_now())
+        )
+        columns = (transactions.c.id, transactions.c.merchant, transactions.c.metadata)
+        async with self._connections.writing() as connection:
+            for start in range(0, len(ids), VALUES_PER_QUERY):
+                free = (
+                    sa.select(*columns)
+                    .where(transactions.c.id.in_(ids[start : start + VALUES_PER_QUERY]), _STILL_FREE)
+                    .order_by(transactions.c.id)
+                    .with_for_update()
+                )
+                rows = (await connection.execute(free)).all()
+                if rows:
+                    await connection.execute(change, [_chosen(row, choices[row.id]) for row in rows])
+                changed += len(rows)
+        return changed
+
     async def account_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """Transaction id to account id, for those of `ids` that exist, deleted or not."""
         query = sa.select(transactions.c.id, transactions.c.account_id)
@@ -172,3 +209,16 @@ class Transactions(TableQueries):
         """Write transactions by id; gives (new, known)."""
         async with self._connections.writing() as connection:
             return await upsert(connection, transactions, rows, defaults=TRANSACTION_DEFAULTS)
+
+
+def _chosen(row: sa.Row[*tuple[Any, ...]], choice: Choice) -> dict[str, Any]:
+    metadata = {**(row.metadata or {}), **choice.metadata}
+    if choice.tags:
+        before = metadata.get("tags")
+        metadata["tags"] = list(dict.fromkeys([*(before if isinstance(before, list) else []), *choice.tags]))
+    return {
+        "row_id": row.id,
+        "new_category_id": choice.category_id,
+        "new_merchant": row.merchant if choice.merchant is None else choice.merchant,
+        "new_metadata": metadata or None,
+    }
