@@ -17,7 +17,8 @@ import redis.asyncio as redis_async
 from dhanam_jobs.engine import Engine, Queue
 from dhanam_jobs.engine.inspection import inspect_queue
 from dhanam_jobs.engine.scripts import FIND, STATS, Script
-from tests.model.book import ENDED, LIVE, Book, Ended, Job
+from tests.model.book import Book
+from tests.model.parts import ENDED, LIVE, Ended, Job
 from tests.model.picture import Seen, look
 
 if TYPE_CHECKING:

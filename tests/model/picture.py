@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.asyncio as redis_async
 
-from tests.model.book import ENDED
+from tests.model.parts import ENDED
 
 #: The due time of what never is.
 NEVER = 2**62

@@ -7,8 +7,9 @@ from random import Random
 from typing import Any
 
 from dhanam_jobs.engine.scripts import ENQUEUE, LIMIT_LENGTH, WAIT
-from tests.model.book import Book, Job, digest_of
+from tests.model.book import Book
 from tests.model.field import IDS, KEYS, LEVELS, NAMES, PAYLOADS, Field, Verb
+from tests.model.parts import Job, digest_of
 
 OWNERS = ("ana", "bo")
 

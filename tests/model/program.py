@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from dhanam_jobs.engine import Engine
-from tests.model import operators, producers, schedules, workers, world
+from tests.model import clearing, operators, producers, schedules, sweeps, workers, world
 from tests.model.field import Field, Mismatch, Verb
 from tests.model.picture import raw_client
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 WEIGHTS: dict[Verb, int] = {
     **producers.VERBS,
     **workers.VERBS,
+    **sweeps.VERBS,
     **operators.VERBS,
+    **clearing.VERBS,
     **schedules.VERBS,
     **world.VERBS,
 }

@@ -6,8 +6,8 @@ from random import Random
 
 from dhanam_jobs.engine import Schedule, scripts
 from dhanam_jobs.engine.schedule import Overlap, definition
-from tests.model.book import Job, Plan, digest_of
 from tests.model.field import LEVELS, NAMES, PAYLOADS, Field, Verb
+from tests.model.parts import Job, Plan, digest_of
 
 HOUR_MS = 3_600_000
 PLANS = ("s1", "s2")
