@@ -56,6 +56,7 @@ from .inspection import inspect_queue
 from .job import AttemptError, JobError, JobInfo, JobState, Record
 from .limits import Limit, Limits, LimitState
 from .listing import JobFilter, Page
+from .metrics import Counts, JobMetrics
 from .middleware import Middleware
 from .notes import JobNotes, LogLine
 from .operations import Operations
@@ -81,6 +82,7 @@ __all__ = [
     "ChildEnd",
     "ClaimLost",
     "ConfigurationError",
+    "Counts",
     "CronError",
     "DeadLetters",
     "Discard",
@@ -102,6 +104,7 @@ __all__ = [
     "JobFailed",
     "JobFilter",
     "JobInfo",
+    "JobMetrics",
     "JobNotFound",
     "JobNotes",
     "JobRequest",

@@ -183,7 +183,7 @@ class Executor:
         return Outcome(claim, kind, body)
 
     def _history(self, claim: Claim, error: JobError) -> list[AttemptError]:
-        now = self._clock.now_ms()
+        claim.ended_ms = now = self._clock.now_ms()
         history = _errors(claim)
         history.append(
             AttemptError(
@@ -205,6 +205,7 @@ class Executor:
         error: JobError | None,
         errors: list[AttemptError] | None = None,
     ) -> bytes:
+        claim.ended_ms = now = self._clock.now_ms()
         record = Record(
             claim.id,
             claim.name,
@@ -213,7 +214,7 @@ class Executor:
             claim.attempt,
             claim.created_ms,
             claim.started_ms,
-            self._clock.now_ms(),
+            now,
             msgspec.Raw(claim.payload),
             self.worker_name,
             result,

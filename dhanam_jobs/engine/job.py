@@ -109,12 +109,14 @@ class Claim:
 
     `place` is `waiting:<level>`, `front:<level>` or, with a limit `key`, `admitted:<level>`; `entry` is the
     stream entry id; together they are the fence.
-    `attempt` counts executions, this one included. `plain` says that the entry holds a name and a payload, no more.
+    `attempt` counts executions, this one included. `queued_ms` is when the job came to where it was claimed, `ended_ms`
+    when the attempt had an end that counts. `plain` says that the entry holds a name and a payload, no more.
     """
 
     __slots__ = (
         "attempt",
         "created_ms",
+        "ended_ms",
         "entry",
         "errors",
         "expires_ms",
@@ -127,6 +129,7 @@ class Claim:
         "place",
         "plain",
         "priority",
+        "queued_ms",
         "snoozes",
         "stalls",
         "started_ms",
@@ -139,7 +142,7 @@ class Claim:
         self.place = place
         self.entry = entry
         self.priority = level
-        self.created_ms = int(text[: text.index("-")])
+        self.queued_ms = self.created_ms = int(text[: text.index("-")])
         self.attempt = 1
         self.stalls = 0
         self.snoozes = 0
@@ -150,6 +153,7 @@ class Claim:
         self.meta: dict[str, Any] | None = None
         self.errors: bytes | None = None
         self.started_ms = 0
+        self.ended_ms = 0
         self.expires_ms = 0
         self.plain = len(fields) == 4
         if self.plain:

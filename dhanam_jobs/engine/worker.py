@@ -34,6 +34,7 @@ from .inbox import Inbox, Mark, Message
 from .invocation import Invoker
 from .job import Claim, Outcome
 from .link import Backoff, Link, Unreachable, sleep_or
+from .meter import Meter
 from .queue import Queue
 from .registry import QueueConfig, check_concurrency
 from .resources import ResourceScope
@@ -94,6 +95,7 @@ class Worker:
         self._invoker = Invoker(registry.middleware)
         self._calls = {name: (job, self._invoker.call_of(job)) for name, job in jobs.items()}
         self._hooks = FailureHooks(self._place, jobs, registry.middleware)
+        self.meter = Meter(queue, lambda: self.name)
         self._link = Link(self._engine.url, name=f"{self._engine.client_name}:{queue.name}")
         self._bell = Bell(queue, self._wants_work, self._heard)
         self._inbox = Inbox(queue, self._told, self._missed)
@@ -200,6 +202,7 @@ class Worker:
         await self._bell.stop()
         await self._inbox.stop()
         await self._hooks.close(defaults.CALL_TIMEOUT)
+        await self.meter.close()
         self._heart.remove(self.queue.root, self.name)
         if self._own_sweeper:
             await self._sweeper.stop()
@@ -394,6 +397,7 @@ class Worker:
                 log.warning("job %s: the claim was lost, its outcome does not count", claim.id)
             elif self._hooks and outcome.kind.startswith(("failed", "-failed")):
                 self._hooks.tell(claim, outcome.body)
+        self.meter.count(outcomes, verdicts)
 
     def _hand_out(self) -> None:
         """Hands what the last trip brought to the slots. Where there is something to settle, that happens once the next

@@ -17,10 +17,11 @@ from dhanam_jobs.engine.sweeper import Sweeper
 
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
-    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping"
-    r"|limits|handed|(front|waiting|admitted):[0-9]|(result|throttled|log|starts|limited):.+|starts)\Z",
+    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping|metrics"
+    r"|limits|handed|(front|waiting|admitted):[0-9]|(result|throttled|log|starts|limited|metrics):.+|starts)\Z",
     re.DOTALL,
 )
+_ENDING = (":result:", ":throttled:", ":metrics:", ":handed")
 _LIVE = ("delayed", "blocked", "parked", "keyed")
 
 
@@ -66,7 +67,7 @@ class Keys:
                         found.append(f"{name}: the row of a worker that is gone")
                 elif not _LASTING.match(suffix):
                     found.append(name)
-                elif suffix.startswith((":result:", ":throttled:", ":handed")) and await self.command("PTTL", name) < 0:
+                elif suffix.startswith(_ENDING) and await self.command("PTTL", name) < 0:
                     found.append(f"{name}: kept for ever")
                 elif suffix.startswith(":log:") and not await self.command("HEXISTS", f"{root}:notes", suffix[5:]):
                     found.append(f"{name}: its job has no notes")

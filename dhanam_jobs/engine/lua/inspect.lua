@@ -134,7 +134,7 @@ if what == 'key' then
   elseif kind == 'log' then
     local noted = redis.call('HEXISTS', root .. 'notes', rest) + redis.call('HEXISTS', root .. 'trash:notes', rest) > 0
     if not noted then problem(cursor, ': lines of a job that has no notes') end
-  elseif kind == 'result' or kind == 'throttled' or kind == 'sweeping' then
+  elseif kind == 'result' or kind == 'metrics' and rest ~= '' or kind == 'throttled' or kind == 'sweeping' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
   elseif kind == 'starts' or kind == 'limited' then
     if redis.call('PTTL', root .. cursor) == -1 then problem(cursor, ': kept without an end') end
