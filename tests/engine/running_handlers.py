@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from dhanam_jobs.engine import Discard, ProcessContext, RetryLater, Snooze
+from dhanam_jobs.engine import Discard, Limited, ProcessContext, RetryLater, Snooze
 
 
 class Numbers(msgspec.Struct):
@@ -39,6 +39,8 @@ def fail(ctx: ProcessContext, payload: str) -> None:
         os._exit(3)
     if payload == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if payload == "limited":
+        raise Limited(3600.0)
     if payload == "discard":
         raise Discard("no use")
     if payload == "later":

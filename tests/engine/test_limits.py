@@ -25,6 +25,7 @@ from dhanam_jobs.engine import (
 )
 from dhanam_jobs.engine.queue import Queue
 from tests.conftest import WaitUntil
+from tests.engine import running_handlers
 from tests.engine.conftest import Hands
 
 
@@ -289,6 +290,42 @@ async def test_a_handler_may_say_that_its_key_is_limited(engine: Engine, registr
         await asyncio.gather(*(job.result() for job in jobs))
     assert [one for one in ran if one[0] == "a"] == [("a", 0, 1), ("a", 0, 1), ("a", 1, 1), ("a", 2, 1)]
     await drained(queue)
+
+
+async def test_a_handler_in_a_process_of_its_own_may_say_so_too(
+    engine: Engine, registry: Registry, wait_until: WaitUntil
+) -> None:
+    """The signal crosses the border between processes with its seconds and its scope."""
+    registry.job("fail", queue="work", key=lambda _: "provider", process=True)(running_handlers.fail)
+    queue = engine.queue("work")
+    job = await queue.enqueue("fail", "limited")
+
+    async def resting() -> bool:
+        return ((await queue.limits.of_key("provider")).free_in or 0) > 3500
+
+    async with Worker(queue), asyncio.timeout(30):
+        await wait_until(resting, "the key rests", timeout=20)
+        info = await queue.get(job.id)
+        assert info is not None
+        assert (info.state, info.attempt, info.errors) == (JobState.WAITING, 0, [])
+    await queue.operations.clear()
+
+
+async def test_a_worker_whose_jobs_are_all_limited_closes_at_once(engine: Engine, gate: Gate) -> None:
+    """It holds nothing that could keep it."""
+    queue = engine.queue("work")
+    await queue.limits.set_keys(Limit(starts=1, period=3600))
+    await queue.enqueue_many(keyed(*"aaaa"))
+    gate.through.release()
+    worker = Worker(queue, concurrency=4)
+    await worker.start()
+    await gate.begun.get()
+    async with asyncio.timeout(5):
+        await worker.stop()
+    state = await queue.limits.of_key("a")
+    assert (state.running, state.waiting) == (0, 3)
+    assert await inspect_queue(queue) == []
+    await queue.operations.clear()
 
 
 async def test_a_handler_may_say_that_its_queue_is_limited(engine: Engine, registry: Registry) -> None:
