@@ -32,7 +32,7 @@ SWEEP_MS: Final = 2_000
 """Interval of the sweep that reclaims, promotes and tidies."""
 LOOP_STALL: Final = 60.0
 """Seconds after which a worker whose event loop has not turned stops beating."""
-BELL_WAIT: Final = 4.0
+BELL_WAIT: Final = 8.0
 """Seconds that an idle worker waits at the bell before it looks by itself."""
 MAX_PAYLOAD_BYTES: Final = 1_000_000
 """Largest payload, in UTF-8 bytes."""
@@ -46,6 +46,8 @@ DEAD_KEPT: Final = 10_000
 """Dead letters kept per queue: failures that left the failed records."""
 DEAD_AGE: Final = 30 * 86_400.0
 """Seconds after its end that a dead letter is kept."""
+TIDY_EVERY: Final = 15
+"""Sweeps between two rounds of mending and tidying, where nobody died and no record goes by age."""
 TIDY_STEPS: Final = 20
 """Steps of a few hundred records that one sweep tidies of one queue."""
 PAGE: Final = 50

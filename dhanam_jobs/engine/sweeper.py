@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from . import defaults, scripts
 from .errors import EngineUnavailable
 from .operations import tidy_once
+from .policy import Retention
 from .queue import Queue
 from .registry import QueueConfig
 
@@ -34,6 +35,7 @@ class Sweeper:
         self._interval_ms = interval_ms
         self._lease_ms = lease_ms
         self._loop: asyncio.Task[None] | None = None
+        self._turns: dict[str, int] = {}
 
     def start(self) -> None:
         """Starts sweeping; a second call does nothing."""
@@ -103,12 +105,21 @@ class Sweeper:
                     reply[2],
                 )
             if not reply[5]:
-                await self._tidy(queue)
-                await queue.courier.run(mend=True)
+                await self._tidy(queue, row.retention, somebody_died=reply[4] > 0)
                 return reclaimed
             again = 1
 
-    async def _tidy(self, queue: Queue) -> None:
+    async def _tidy(self, queue: Queue, retention: Retention, *, somebody_died: bool) -> None:
+        # An idle queue is to cost next to nothing. Records that go by age go with every sweep, and a death may have cut
+        # a message between queues off; what else there is to mend and tidy, such as dead letters of thirty days, waits.
+        by_age = any((retention.completed_age, retention.failed_age, retention.cancelled_age))
+        turn = self._turns.get(queue.name, 0)
+        self._turns[queue.name] = turn + 1
+        full_round = turn % defaults.TIDY_EVERY == 0
+        if full_round or somebody_died:
+            await queue.courier.run(mend=True)
+        if not (full_round or by_age):
+            return
         for _ in range(defaults.TIDY_STEPS):
             if not (await tidy_once(queue))[0]:
                 return
