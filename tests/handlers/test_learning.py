@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.household import statement
 from dhanam_jobs.handlers.categorize_transactions import categorize_space
 from dhanam_jobs.handlers.learning import ACCEPTED, learn
 from dhanam_jobs.handlers.rules_service import NotAllowed, NotFound, RulesService
@@ -92,6 +93,22 @@ def test_a_correction_counts_for_more_than_history_and_fades() -> None:
 def test_a_text_without_words_is_never_guessed(text: str) -> None:
     """Nothing to hang a category on."""
     assert guess([example(text)] * 9, text) is None
+
+
+def test_what_is_learned_is_right_on_books_that_it_has_not_seen() -> None:
+    """Of made-up books' last quarter more than half is answered, and 97 of 100 answers are right, though people slip."""
+    right = said = asked = 0
+    for seed in range(3):
+        history = list(statement(seed, 1200, wrong=0.02))
+        model = learn(Example(line.description, line.merchant, line.amount, noted) for line, noted in history[:900])
+        for line, _ in history[900:]:
+            found = model.predict(line)
+            asked += 1
+            said += found is not None
+            right += found is not None and found.category_id == line.truth
+    assert asked == 900
+    assert said > 0.5 * asked
+    assert right >= 0.97 * said
 
 
 async def _taught(household: Household, count: int = 6) -> None:
