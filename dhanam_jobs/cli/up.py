@@ -191,7 +191,7 @@ async def _connect(settings: Settings, url: str, store: Store, stack: contextlib
 
 def _supervisor(settings: Settings, wanted: Wanted, engine: Engine, resources: Resources, *, alone: bool) -> Supervisor:
     from dhanam_jobs.engine import Supervisor
-    from dhanam_jobs.handlers.schedules import OWNER, schedules_of
+    from dhanam_jobs.handlers.schedules import OWNER, service_schedules
 
     queues: Sequence[str] | None = wanted.queues
     if not wanted.workers:
@@ -201,7 +201,7 @@ def _supervisor(settings: Settings, wanted: Wanted, engine: Engine, resources: R
         queues,
         resources=resources,
         alone=alone and wanted.workers,
-        schedules=schedules_of(engine.registry, settings.jobs_timezone),
+        schedules=service_schedules(settings.jobs_timezone),
         owner=OWNER,
     )
 

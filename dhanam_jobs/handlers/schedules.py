@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from dhanam_jobs.engine import Registry, Schedule
+    from dhanam_jobs.engine import Schedule
 
 OWNER: Final = "dhanam-jobs"
 """Whose these schedules are, in Redis: a release that no longer has one removes it."""
@@ -43,8 +43,8 @@ SCHEDULES: Final = (
 )
 
 
-def schedules_of(registry: Registry, tz: str = "UTC") -> list[Schedule]:
-    """Give the schedules of the jobs that the registry has, in the zone `tz`.
+def service_schedules(tz: str = "UTC") -> list[Schedule]:
+    """Give the schedules as the engine takes them, in the zone `tz`.
 
     A tick that falls due while an earlier run goes on is dropped: that run does its work. One run makes up for
     however many were missed.
@@ -66,5 +66,4 @@ def schedules_of(registry: Registry, tz: str = "UTC") -> list[Schedule]:
             priority=row.priority,
         )
         for row in SCHEDULES
-        if registry.find(row.queue, row.job) is not None
     ]

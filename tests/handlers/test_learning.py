@@ -96,7 +96,7 @@ def test_a_text_without_words_is_never_guessed(text: str) -> None:
 
 
 def test_what_is_learned_is_right_on_books_that_it_has_not_seen() -> None:
-    """Of made-up books' last quarter more than half is answered, and 97 of 100 answers are right, though people slip."""
+    """Of the last quarter of made-up books more than half is answered, and 97 of 100 answers are right."""
     right = said = asked = 0
     for seed in range(3):
         history = list(statement(seed, 1200, wrong=0.02))

@@ -13,6 +13,8 @@ from dhanam_jobs.handlers.sync_transactions import SyncTransactions
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.send_email import SendEmail
+    from dhanam_jobs.handlers.snapshot_valuations import ValuationSnapshot
+    from dhanam_jobs.handlers.update_esg import EsgUpdate
 
 SYNC: Final = 4
 EMAIL: Final = 5
@@ -60,7 +62,12 @@ class Adding(ServiceBase):
         return await self._queue("categorize-transactions").enqueue(wanted, priority=priority, id=job_id, owner=owner)
 
     async def add_esg_update_job(
-        self, payload: Any, priority: int = ESG, job_id: str | None = None, *, owner: str | None = None
+        self,
+        payload: EsgUpdate | Mapping[str, Any],
+        priority: int = ESG,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
     ) -> Job:
         """Enqueue the refresh of symbols' scores."""
         return await self._queue("esg-updates").enqueue(
@@ -68,7 +75,11 @@ class Adding(ServiceBase):
         )
 
     async def add_valuation_snapshot_job(
-        self, payload: Any, priority: int = SNAPSHOT, *, owner: str | None = None
+        self,
+        payload: ValuationSnapshot | Mapping[str, Any],
+        priority: int = SNAPSHOT,
+        *,
+        owner: str | None = None,
     ) -> Job:
         """Enqueue a space's snapshot of a day."""
         return await self._queue("valuation-snapshots").enqueue(
