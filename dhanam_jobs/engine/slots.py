@@ -25,7 +25,6 @@ from .middleware import Run
 from .registry import JobType
 
 log = logging.getLogger(__name__)
-_OVERLAP_FROM = 32  # below, a trip costs more than the overlap gains
 _EARLY_S = 10.0
 _STUBBORN_S = 5.0
 
@@ -47,7 +46,7 @@ class Slots:
     """Runs claims put into `ready` (then `pass_on`); appends outcomes to `outcomes` and sets `wake`.
 
     `calls` maps a job's name to its row and what runs it. `freed` is called when a slot becomes free whose claim was
-    lost. `travelling` is the worker's: True while its trip is on the way.
+    lost.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Slots:
         self.haunted = 0
         self.releasing = False
         self.ended = False
-        self.travelling = False
         self.early: dict[tuple[str, str], tuple[str, float]] = {}
         self._place = place
         self._executor = executor
@@ -74,7 +72,6 @@ class Slots:
         self._outcomes = outcomes
         self._wake = wake
         self._freed = freed
-        self._burst = 1
         self._idle: list[Slot] = []
         self._woken = False
         self._clean_context = contextvars.copy_context()
@@ -89,7 +86,6 @@ class Slots:
 
     def resize(self, concurrency: int) -> None:
         """Opens the slots that are missing. Surplus ones stay idle, as the worker claims no more than it may run."""
-        self._burst = concurrency // 2 if concurrency >= _OVERLAP_FROM else concurrency
         while len(self.table) < concurrency:
             slot = Slot()
             self.table.append(slot)
@@ -214,11 +210,6 @@ class Slots:
                 self._idle.append(slot)
                 await slot.idle
                 self._woken = False
-                continue
-            if len(self._outcomes) >= self._burst and not self.travelling:
-                # Half of the jobs of a trip have ended without waiting for anything: the pump settles them while the
-                # other half runs, so that Redis and this process work at the same time.
-                await asyncio.sleep(0)
                 continue
             claim = ready.popleft()
             if ready:

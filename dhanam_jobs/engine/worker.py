@@ -43,6 +43,8 @@ from .sweeper import Sweeper, _config
 
 log = logging.getLogger(__name__)
 _SETTLE_AT_MOST = 1000
+_TWIN_FROM = 32
+"""Slots from which on a worker has a twin: below, smaller trips cost more than the overlap gains."""
 
 
 def new_worker_name() -> str:
@@ -58,6 +60,9 @@ class Worker:
     Leaving the block stops claiming, gives running jobs `drain_timeout` seconds, and releases the rest.
 
     `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming.
+
+    From 32 slots on, half of them are worked by a twin, a second worker in the same process with a row, claims and trips
+    of its own: while Redis answers the one, the other runs jobs.
     """
 
     def __init__(
@@ -112,6 +117,9 @@ class Worker:
         self._closing = False
         self._dead = False
         self._debt = 0.0
+        self._share = self.concurrency
+        self._twin: Worker | None = None
+        self._is_twin = False
         self._pumping: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._over = asyncio.Event()
@@ -133,6 +141,9 @@ class Worker:
             return
         loop = asyncio.get_running_loop()
         self._place.loop = loop
+        if self._own_half():
+            self._share = self.concurrency // 2
+            self._twin = self._make_twin(self.concurrency - self._share)
         await self._announce()
         self._place.resources = await self._resources.open()
         try:
@@ -143,35 +154,75 @@ class Worker:
             await self._inbox.stop()
             await self._resources.close()
             raise
-        self._slots.start(self.concurrency)
+        self._slots.start(self._share)
         if self._own_heart:
             self._heart.start()
         if self._own_sweeper:
             self._sweeper.start()
         self._bell.start()
         self._pumping = loop.create_task(self._pump(), name=f"pump {self.queue.name}")
+        if self._twin is not None:
+            try:
+                await self._twin.start()
+            except BaseException:
+                await self.stop(0)
+                raise
+
+    def _own_half(self) -> bool:
+        return self._twin is None and not self._is_twin and self.concurrency >= _TWIN_FROM
+
+    def _make_twin(self, concurrency: int) -> Worker:
+        twin = Worker(
+            self.queue,
+            concurrency=concurrency,
+            resources=self._resources,
+            drain_timeout=self._drain_timeout,
+            heart=self._heart,
+            sweeper=self._sweeper,
+            on_drain=self._on_drain,
+        )
+        twin._is_twin = True
+        twin.paused = self.paused
+        twin._claiming = self._claiming
+        return twin
 
     def stop_claiming(self) -> None:
         """Takes no more jobs; what runs goes on."""
         self._claiming = False
         self._wake.set()
+        if self._twin is not None:
+            self._twin.stop_claiming()
 
     def pause(self) -> None:
         """This worker alone takes no more jobs until `resume`; what runs goes on."""
         self.paused = True
         self._wake.set()
+        if self._twin is not None:
+            self._twin.pause()
 
     def resume(self) -> None:
         """Ends a `pause`."""
         self.paused = False
         self._heard()
+        if self._twin is not None:
+            self._twin.resume()
 
     def set_concurrency(self, concurrency: int) -> None:
         """From now on so many jobs (1 to 1000) run at once; what runs beyond that ends by itself. Raises
         ConfigurationError."""
         self.concurrency = check_concurrency(concurrency)
+        self._share = concurrency
+        if self._twin is not None:
+            theirs = concurrency // 2
+            self._share = concurrency - theirs
+            if theirs:
+                self._twin.set_concurrency(theirs)
+            if theirs and not self.paused:
+                self._twin.resume()
+            else:
+                self._twin.pause()
         if self._pumping is not None:
-            self._slots.resize(concurrency)
+            self._slots.resize(self._share)
         self._heard()
 
     async def stop(self, timeout: float | None = None) -> None:
@@ -182,11 +233,14 @@ class Worker:
         self.stop_claiming()
         self._closing = True
         self._wake.set()
+        twin = None if self._twin is None else asyncio.ensure_future(self._twin.stop(timeout))
         await sleep_or(self._over, self._drain_timeout if timeout is None else timeout)
         if not self._empty.is_set():
             self._release_running()
             if not await sleep_or(self._empty, defaults.CALL_TIMEOUT):
                 log.warning("queue %s: %d jobs could not be released", self.queue.name, len(self._held))
+        if twin is not None:
+            await twin  # it beats with this worker's heart
         await self._end()
 
     async def _end(self) -> None:
@@ -220,6 +274,8 @@ class Worker:
         """Ends a `stop` that is waiting for running jobs: they are released now."""
         self._release_running()
         self._over.set()
+        if self._twin is not None:
+            self._twin.hurry()
 
     def _release_running(self) -> None:
         self._slots.release()
@@ -232,7 +288,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Jobs that run here now."""
-        return self._slots.running
+        return self._slots.running + (0 if self._twin is None else self._twin.running)
 
     # -- lease ----------------------------------------------------------------------------------------------------
 
@@ -246,7 +302,7 @@ class Worker:
             log.warning("queue %s could not be noted in the registry: %s", self.queue.name, error)
 
     async def _register(self) -> None:
-        about = msgspec.json.encode({"host": socket.gethostname(), "pid": os.getpid(), "concurrency": self.concurrency})
+        about = msgspec.json.encode({"host": socket.gethostname(), "pid": os.getpid(), "concurrency": self._share})
         backoff = Backoff()
         while True:
             self.name = new_worker_name()
@@ -268,7 +324,7 @@ class Worker:
 
     def _doing(self) -> dict[str, Any]:
         # Read by the heart's thread, while the loop goes on.
-        return {**self._slots.doing(), "concurrency": self.concurrency, "paused": self.paused}
+        return {**self._slots.doing(), "concurrency": self._share, "paused": self.paused}
 
     def _declared_dead(self, name: str) -> None:
         if name == self.name:
@@ -294,7 +350,6 @@ class Worker:
     async def _pump(self) -> None:
         backoff = Backoff()
         while True:
-            self._slots.travelling = False
             if self._dead:
                 await self._come_back()
             if self._slots.releasing:
@@ -302,7 +357,7 @@ class Worker:
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
             if not outcomes:
                 self._hand_out()
-            free = self.concurrency - self._occupied() if self._claiming and not self.paused else 0
+            free = self._share - self._occupied() if self._claiming and not self.paused else 0
             want = free if outcomes or self._look else 0
             if free > 0 and want == 0:
                 self._bell.free.set()
@@ -320,7 +375,6 @@ class Worker:
             del self._outcomes[: len(outcomes)]
             self._look = False
             self._call += 1
-            self._slots.travelling = True
             try:
                 await self._trip(outcomes, want)
                 backoff.reset()
@@ -383,7 +437,7 @@ class Worker:
         self._debt -= fair
         self._brought = reply[4:]
         taken = sum(map(len, self._brought[1::2]))
-        self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self.concurrency))
+        self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self._share))
         if taken >= want > 0:
             self._look = True
         if reply[3]:
@@ -454,7 +508,7 @@ class Worker:
     # -- being told -----------------------------------------------------------------------------------------------
 
     def _wants_work(self) -> bool:
-        return self._claiming and not self.paused and self._occupied() < self.concurrency
+        return self._claiming and not self.paused and self._occupied() < self._share
 
     def _heard(self) -> None:
         self._look = True
