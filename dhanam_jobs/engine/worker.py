@@ -61,8 +61,8 @@ class Worker:
 
     `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming.
 
-    From 32 slots on, half of them are worked by a twin, a second worker in the same process with a row, claims and trips
-    of its own: while Redis answers the one, the other runs jobs.
+    From 32 slots on, half of them are worked by a twin, a second worker in the same process with a row, claims and
+    trips of its own: while Redis answers the one, the other runs jobs.
     """
 
     def __init__(
