@@ -314,7 +314,7 @@ async def test_expiry_counts_from_when_a_job_may_run(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("bound", [{}, {"max_wait": 60_000}], ids=["unbounded", "bounded"])
-async def test_a_debounced_call_replaces_a_waiting_job_that_never_moved(ground: Ground, bound: dict[str, int]) -> None:
+async def test_a_debounced_call_replaces_a_waiting_job_that_never_moved(ground: Ground, bound: dict[str, Any]) -> None:
     """Such a job stands in no index and has no field for its creation: both are in its entry's id."""
     ground.now = (await ground.command("TIME"))[0] * 1000
     job_id = await ground.enqueue(**LAST)
