@@ -71,9 +71,8 @@ for _, name in ipairs({'delayed', 'parked'}) do
   trash = trash + #members
 end
 for _, name in ipairs({'ended', 'notes'}) do
-  local step = redis.call('HSCAN', root .. 'trash:' .. name, 0, 'COUNT', limit)[2]
-  for i = 1, #step, 2 do
-    local id = step[i]
+  -- No HSCAN: from its beginning it finds nothing where the first of many buckets are empty already.
+  for _, id in ipairs(redis.call('HRANDFIELD', root .. 'trash:' .. name, limit)) do
     if name == 'notes' then
       if redis.call('HEXISTS', root .. 'notes', id) == 0 then redis.call('DEL', root .. 'log:' .. id) end
     elseif redis.call('HEXISTS', root .. 'index', id) == 0 and redis.call('HEXISTS', root .. 'ended', id) == 0 then

@@ -144,3 +144,15 @@ async def test_a_full_server_is_tidied(own_ground: Ground) -> None:
     own_ground.now += 10
     await own_ground.fill()
     assert await tidy(own_ground, ages=(1, "", "")) == [0, 1, 0, 0, 0, 0]
+
+
+async def test_many_thrown_away_records_are_gone_after_as_many_steps_as_they_fill(ground: Ground) -> None:
+    """Each step takes a full share, also when the hash has become sparse."""
+    for first in range(0, 20_000, 1000):
+        pairs = [part for n in range(first, first + 1000) for part in (f"job-{n}", "{}")]
+        await ground.command("HSET", ground.key("trash:ended"), *pairs)
+    for step in range(1, 101):
+        reply = await ground.run(scripts.TIDY, 200, "", "", "", 10_000, "")
+        assert reply[5] == 200
+        assert reply[0] == (step < 100)
+    assert not await ground.command("EXISTS", ground.key("trash:ended"))
