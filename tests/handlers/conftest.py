@@ -15,7 +15,7 @@ from dhanam_jobs.handlers.store import NewTransaction, Store
 from dhanam_jobs.handlers.store.schema import transactions
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database, once of each kind."""
     if request.param == "postgresql":
