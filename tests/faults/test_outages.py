@@ -160,6 +160,7 @@ async def test_flushed_scripts_and_killed_connections_are_only_an_interruption(
     assert await problems(queue) == []
 
 
+@pytest.mark.long
 async def test_after_flushall_the_worker_comes_back_under_a_new_name(
     server: RedisServer,
     client: redis_async.Redis,
