@@ -12,7 +12,7 @@ from dhanam_jobs.cli.show import QueueName, echo_json, encode_json, moment, plai
 from dhanam_jobs.cli.surroundings import engine_of, read_settings, run
 
 if TYPE_CHECKING:
-    from dhanam_jobs.engine import Engine, Event
+    from dhanam_jobs.engine import Event
 
 _SHOWN_FIRST = ("event", "queue", "offset", "at_ms", "job_id")
 
@@ -36,7 +36,7 @@ def events(queues: tuple[str, ...], follow: bool, limit: int, as_json: bool) -> 
         async with engine_of(settings) as engine:
             names = queues or tuple(row.name for row in engine.registry.queues)
             if not follow:
-                found = await _recent(engine, names, limit)
+                found = await engine.recent_events(*names, limit=limit)
                 if as_json:
                     echo_json([_shown(event) for event in found])
                 else:
@@ -51,22 +51,6 @@ def events(queues: tuple[str, ...], follow: bool, limit: int, as_json: bool) -> 
 
     with contextlib.suppress(KeyboardInterrupt):
         run(main)
-
-
-async def _recent(engine: Engine, names: tuple[str, ...], limit: int) -> list[Event]:
-    """The newest events of these queues, the oldest first."""
-    from dhanam_jobs.engine.events import events_of
-
-    found: list[Event] = []
-    for name in names:
-        entries: Any = await engine.redis.execute_command(  # type: ignore[no-untyped-call]
-            "XREVRANGE", f"{engine.queue(name).root}:events", "+", "-", "COUNT", limit
-        )
-        for entry, fields in reversed(entries):
-            flat = [text for pair in fields.items() for text in pair] if isinstance(fields, dict) else fields
-            found += events_of(name, entry.decode(), flat)
-    found.sort(key=lambda event: event.at_ms)
-    return found[-limit:]
 
 
 def _shown(event: Event) -> Any:

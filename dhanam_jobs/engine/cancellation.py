@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import defaults, scripts
 from .inbox import Message, send
 from .job import JobState
-from .registry import QueueConfig, check_concurrency
+from .registry import check_concurrency
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -25,8 +25,7 @@ Verdict = JobState | None
 
 async def cancel_jobs(queue: Queue, job_ids: Iterable[str], reason: str) -> list[Verdict]:
     """Cancels jobs, in bounded steps, and says of each what became of it. Raises EngineUnavailable."""
-    registry = queue.engine.registry
-    row = registry.queue_config(queue.name) if registry.has_queue(queue.name) else QueueConfig(name=queue.name)
+    row = queue.engine.registry.row_of(queue.name)
     keep = "" if row.retention.cancelled is None else row.retention.cancelled
     text = reason[: defaults.MAX_REASON_LENGTH]
     ids = list(job_ids)

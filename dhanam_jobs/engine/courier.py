@@ -20,7 +20,6 @@ from . import defaults, keys, scripts
 from .children import ChildEnd, Planned
 from .errors import EngineError, EngineUnavailable, UnknownQueue
 from .job import JobError
-from .policy import Retention
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -170,8 +169,7 @@ class Courier:
         return done
 
     def _keep_failed(self, queue: str) -> int | str:
-        registry = self._engine.registry
-        retention = registry.queue_config(queue).retention if registry.has_queue(queue) else Retention()
+        retention = self._engine.registry.row_of(queue).retention
         return "" if retention.failed is None else retention.failed
 
     # -- children whose parent lets them go -----------------------------------------------------------------------
@@ -197,8 +195,7 @@ class Courier:
         if verb == "remove":
             await self._engine.run(scripts.REMOVE, root, " waiting delayed blocked parked active ", child)
         else:
-            registry = self._engine.registry
-            retention = registry.queue_config(queue).retention if registry.has_queue(queue) else Retention()
+            retention = self._engine.registry.row_of(queue).retention
             keep = "" if retention.cancelled is None else retention.cancelled
             await self._engine.run(scripts.CANCEL, root, keep, f"its parent {parent} was cancelled", child)
         self._wake(queue)

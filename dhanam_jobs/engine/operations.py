@@ -19,7 +19,6 @@ from .fleet import WorkerInfo, workers_of
 from .found import job_info
 from .job import JobInfo
 from .listing import DEAD, STATES, JobFilter, Listing, Page, check_state
-from .policy import Retention
 from .request import Encoder, Request
 from .reviving import Source, name_in, revive
 
@@ -270,8 +269,7 @@ class Operations:
 
 async def tidy_once(queue: Queue) -> list[int]:
     """One bounded step of `tidy.lua` by the queue's retention; its reply."""
-    registry = queue.engine.registry
-    retention = registry.queue_config(queue.name).retention if registry.has_queue(queue.name) else Retention()
+    retention = queue.engine.registry.row_of(queue.name).retention
     reply: list[int] = await queue.engine.run(
         scripts.TIDY,
         queue.root,

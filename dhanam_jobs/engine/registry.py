@@ -346,6 +346,10 @@ class Registry:
             raise UnknownQueue(f"queue {name!r} is unknown; there are: {', '.join(self._queues) or 'none'}")
         return row
 
+    def row_of(self, name: str) -> QueueConfig:
+        """The queue's row, or one of defaults for a queue of other processes."""
+        return self._queues.get(name) or QueueConfig(name=name)
+
     def has_queue(self, name: str) -> bool:
         """True where the queue has a row."""
         return name in self._queues

@@ -16,7 +16,6 @@ from .errors import EngineUnavailable
 from .operations import tidy_once
 from .policy import Retention
 from .queue import Queue
-from .registry import QueueConfig
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Sweeper:
 
     async def _sweep(self, queue: Queue, living: list[str] | None) -> int:
         engine = queue.engine
-        row = _config(queue)
+        row = engine.registry.row_of(queue.name)
         keep_failed = "" if row.retention.failed is None else row.retention.failed
         sure = 0 if living is None else 1
         reclaimed = 0
@@ -128,8 +127,3 @@ class Sweeper:
         names = [job.name for job in queue.engine.registry.jobs_of(queue.name)]
         if names:
             await queue.engine.run(scripts.UNPARK, queue.root, defaults.PROMOTE_BATCH, *names)
-
-
-def _config(queue: Queue) -> QueueConfig:
-    registry = queue.engine.registry
-    return registry.queue_config(queue.name) if registry.has_queue(queue.name) else QueueConfig(name=queue.name)

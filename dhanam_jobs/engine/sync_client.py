@@ -131,8 +131,7 @@ class SyncQueue:
     def _announce(self) -> None:
         engine = self._engine
         engine.redis.hset(keys.registry(engine.prefix), f"queue:{self.name}", "1")
-        registry = engine.registry
-        limit = registry.queue_config(self.name).max_length if registry.has_queue(self.name) else None
+        limit = engine.registry.row_of(self.name).max_length
         if limit is not None:
             engine.call(scripts.LIMIT_LENGTH, self.root, b"", limit)
         self._announced = True

@@ -39,7 +39,7 @@ from .queue import Queue
 from .registry import QueueConfig, check_concurrency
 from .resources import ResourceScope
 from .slots import Slots
-from .sweeper import Sweeper, _config
+from .sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 _SETTLE_AT_MOST = 1000
@@ -79,7 +79,7 @@ class Worker:
         on_drain: Callable[[], None] | None = None,
     ) -> None:
         self.queue = queue
-        self.config: QueueConfig = _config(queue)
+        self.config: QueueConfig = queue.engine.registry.row_of(queue.name)
         self.concurrency = check_concurrency(self.config.concurrency if concurrency is None else concurrency)
         self.paused = False
         self.name = new_worker_name()
