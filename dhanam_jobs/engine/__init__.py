@@ -45,7 +45,6 @@ from .errors import (
     UnknownJobName,
     UnknownQueue,
     WaitForChildren,
-    WorkerDead,
     WrongState,
 )
 from .event_reader import EventReader
@@ -159,7 +158,6 @@ __all__ = [
     "UnknownQueue",
     "WaitForChildren",
     "Worker",
-    "WorkerDead",
     "WorkerInfo",
     "WrongState",
     "chain",

@@ -110,10 +110,6 @@ class ClaimLost(EngineError):
     """The worker's claim on a job was taken away (it was declared dead); its outcome no longer counts."""
 
 
-class WorkerDead(EngineError):
-    """Redis no longer knows this worker: it was declared dead, or the data is gone. It comes back under a new name."""
-
-
 class ProcessDied(EngineError):
     """What an attempt failed with whose process ended before its handler did: a crash, `os._exit`, a kill."""
 
