@@ -55,6 +55,7 @@ async def check_everything() -> list[Finding]:
     store_id, found = await _check_store(settings)
     findings += found
     findings += [finding async for finding in _check_redis(settings, store_id)]
+    findings += await _check_tokens(settings)
     findings.append(await _check_mail(settings))
     return findings
 
@@ -235,6 +236,26 @@ async def _check_queues(engine: Engine) -> AsyncIterator[Finding]:
             yield Finding(
                 "schedules", "note", text, f"`job {info.queue} {info.last_run.id}`; `schedule run {name}` tries again"
             )
+
+
+async def _check_tokens(settings: Settings) -> list[Finding]:
+    if settings.auth_mode != "jwks" or settings.jwks_url is None:
+        return []
+    import httpx2
+
+    from dhanam_jobs.http.jwks import KeyRing
+
+    shown = redact(settings.jwks_url)
+    try:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            keys = await KeyRing(settings.jwks_url, client).fetch()
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, OSError) as error:
+        text = f"{shown}: {str(error) or type(error).__name__}"
+        return [Finding("tokens", "wrong", text, "correct JWKS_URL, or ask the identity provider's people")]
+    text = (
+        f"{shown} publishes {len(keys)} keys; wanted are issuer {settings.jwt_issuer}, audience {settings.jwt_audience}"
+    )
+    return [Finding("tokens", "ok", text)]
 
 
 async def _check_mail(settings: Settings) -> Finding:

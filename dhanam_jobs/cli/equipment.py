@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dhanam_jobs.handlers.resources import Resources
     from dhanam_jobs.handlers.store import Store
     from dhanam_jobs.handlers.token_cipher import TokenCipher
+    from dhanam_jobs.http.auth import Tokens
+    from dhanam_jobs.http.context import Check
     from dhanam_jobs.settings import Settings
 
 log = logging.getLogger("dhanam_jobs.up")
@@ -71,6 +73,22 @@ async def _open_providers(
         sandbox = endpoints_at(url, world)
         log.info("the providers' sandbox answers for the demo at %s", url)
     return await stack.enter_async_context(Providers.open(store, cipher=cipher, live=live, sandbox=sandbox))
+
+
+async def open_tokens(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Tokens, dict[str, Check]]:
+    """Return who judges tokens, as AUTH_MODE says, and what readiness asks of it; the stack closes it."""
+    from dhanam_jobs.http.tokens import TokenRules
+
+    if settings.jwks_url is None or settings.auth_mode != "jwks":
+        return TokenRules(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience), {}
+    import httpx2
+
+    from dhanam_jobs.http.jwks import JwksRules, KeyRing
+
+    client = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+    keys = KeyRing(settings.jwks_url, client)
+    stack.push_async_callback(keys.close)
+    return JwksRules(keys, settings.jwt_issuer, settings.jwt_audience), {"keys": keys.check}
 
 
 def make_cipher(settings: Settings) -> TokenCipher | None:

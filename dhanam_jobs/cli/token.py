@@ -14,7 +14,7 @@ from dhanam_jobs.settings import Settings
 @click.option("--demo", is_flag=True, help="A read-only token of the demo role.")
 @click.option("--ttl", type=click.IntRange(min=1), help="Life in seconds; default 900, or 7200 with --demo.")
 def token(user: str | None, admin: bool, demo: bool, ttl: int | None) -> None:
-    """Print a token for the HTTP interface.
+    """Print a token for the HTTP interface. In local mode only (AUTH_MODE): elsewhere the identity provider makes them.
 
     \b
     curl -H "Authorization: Bearer $(dhanam-jobs token --admin)" http://127.0.0.1:4300/admin/queues/stats
@@ -23,6 +23,11 @@ def token(user: str | None, admin: bool, demo: bool, ttl: int | None) -> None:
     from dhanam_jobs.http.tokens import TokenRules, make_token
 
     settings = read_settings(need_secrets=True)
+    if settings.auth_mode != "local":
+        fail(
+            f"AUTH_MODE is {settings.auth_mode}, and tokens can be made in local mode only: here the identity provider "
+            "behind JWKS_URL signs them, with the user's id in our store as their subject"
+        )
     user_id = user or (DEMO_ADMIN_ID if admin else DEMO_USER_ID)
     email = run(lambda: _email(settings, user_id, admin))
     rules = TokenRules(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dhanam_jobs.cli import logs
-from dhanam_jobs.cli.equipment import equip, make_cipher
+from dhanam_jobs.cli.equipment import equip, make_cipher, open_tokens
 from dhanam_jobs.cli.surroundings import fail, read_settings, server_directory, told_failures
 from dhanam_jobs.settings import Settings
 
@@ -138,7 +138,7 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)
         await supervisor.start()
-        http = await _start_http(settings, engine, supervisor, store, listener)
+        http = await _start_http(settings, engine, supervisor, store, listener, stack)
         if http is not None:
             stack.push_async_callback(http.stop)
         _greet(settings, wanted, server, url, http)
@@ -207,7 +207,12 @@ def _supervisor(settings: Settings, wanted: Wanted, engine: Engine, resources: R
 
 
 async def _start_http(
-    settings: Settings, engine: Engine, supervisor: Supervisor, store: Store, listener: socket.socket | None
+    settings: Settings,
+    engine: Engine,
+    supervisor: Supervisor,
+    store: Store,
+    listener: socket.socket | None,
+    stack: contextlib.AsyncExitStack,
 ) -> HttpServer | None:
     if listener is None:
         return None
@@ -217,13 +222,13 @@ async def _start_http(
     from dhanam_jobs.http.context import HttpOptions
     from dhanam_jobs.http.health import worker_checks
     from dhanam_jobs.http.serve import HttpServer
-    from dhanam_jobs.http.tokens import TokenRules
 
     closing = asyncio.Event()
+    tokens, token_checks = await open_tokens(settings, stack)
     app = create_app(
         JobsService(engine, store=store, supervisor=supervisor),
-        Guards(TokenRules(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience), store),
-        {"redis": engine.ping, "store": store.ping, **worker_checks(supervisor.workers)},
+        Guards(tokens, store),
+        {"redis": engine.ping, "store": store.ping, **token_checks, **worker_checks(supervisor.workers)},
         closing=closing,
         options=HttpOptions(prefix=settings.http_prefix, wait_s=settings.jobs_wait_s),
     )
@@ -259,14 +264,15 @@ def _greet(
     lines = ["Dhanam Jobs is ready."]
     if http is not None:
         lines.append(f"  address    {http.url}")
-        lines.append(f"  token      {program} token      (an admin's: {program} token --admin)")
+        if settings.auth_mode == "local":
+            lines.append(f"  token      {program} token      (an admin's: {program} token --admin)")
     if server is not None:
         lines.append(f"  redis      redis-cli -s {server.socket}      (or {program} redis)")
     else:
         lines.append(f"  redis      {redact(url)}      (or {program} redis)")
     where = redact(settings.database_url) if settings.database_url else str(settings.jobs_data_dir)
     lines.append(f"  data       {where}")
-    if wanted.demo and http is not None:
+    if wanted.demo and http is not None and settings.auth_mode == "local":
         categorize = f"{http.url}/jobs/categorize/space_123"
         lines.append(f'  try        curl -X POST {categorize} -H "Authorization: Bearer $({program} token)"')
     click.echo("\n".join(lines))

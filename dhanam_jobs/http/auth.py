@@ -12,10 +12,18 @@ from typing import Final, Protocol
 from starlette.requests import Request
 
 from dhanam_jobs.http.errors import ApiError
-from dhanam_jobs.http.tokens import TokenError, TokenRules, fit_for_id
+from dhanam_jobs.http.tokens import Identity, TokenError, fit_for_id
 
 CHANGING_ROLES: Final = frozenset({"owner", "admin", "member"})
 """Roles in a space that may start work there; a viewer may only look."""
+
+
+class Tokens(Protocol):
+    """Who judges tokens: `TokenRules` in local mode, `JwksRules` where an identity provider signs them."""
+
+    async def identify(self, token: str) -> Identity:
+        """Return who the token speaks for. Raises TokenError where it isn't good."""
+        ...
 
 
 class User(Protocol):
@@ -67,8 +75,8 @@ class Caller:
 class Guards:
     """The guards of all endpoints: each asks for one, in one line, before it does anything."""
 
-    def __init__(self, rules: TokenRules, directory: Directory) -> None:
-        self._rules = rules
+    def __init__(self, tokens: Tokens, directory: Directory) -> None:
+        self._tokens = tokens
         self._directory = directory
 
     async def caller(self, request: Request) -> Caller:
@@ -78,7 +86,7 @@ class Guards:
             ApiError: 401 without a token, with one that is refused, or for a user who is inactive or unknown.
         """
         try:
-            identity = self._rules.check(_bearer_token(request))
+            identity = await self._tokens.identify(_bearer_token(request))
         except TokenError as refused:
             raise ApiError(401, str(refused)) from None
         user = await self._directory.users.get(identity.user_id)

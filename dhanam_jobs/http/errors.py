@@ -20,6 +20,7 @@ from starlette.types import Scope
 from dhanam_jobs.engine import errors as engine
 from dhanam_jobs.handlers.store.errors import StoreUnavailable
 from dhanam_jobs.http import codec
+from dhanam_jobs.http.jwks import KeysUnavailable
 
 CODES: Final[Mapping[int, str]] = {
     400: "BAD_REQUEST",
@@ -85,6 +86,7 @@ _TABLE: Final[Mapping[type[Exception], _Row]] = {
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
     StoreUnavailable: _Row(503, "The database does not answer", 5.0),
+    KeysUnavailable: _Row(503, "The keys that tokens are checked with can't be fetched", 15.0),
     engine.ResultTimeout: _Row(504, "The job has not ended in time", 5.0),
 }
 """Exception → answer, the nearest class in its family wins; what stands in no row is answered with 500."""

@@ -1,7 +1,7 @@
 """Makes and checks the signed tokens (JWT) of local mode; what a token's user may do is auth.py's.
 
 A token names its user in `sub`; `exp` is required, `iss` and `aud` must be ours, and HS256 is the only
-algorithm, whatever the token's own header says.
+algorithm, whatever the token's own header says. `read_token` is that check; `jwks.py` uses it with keys of others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, RSAKey
 from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
 ALGORITHM: Final = "HS256"
@@ -21,6 +21,7 @@ DEFAULT_TTL_S: Final = 15 * 60
 """Life of a full token, in seconds."""
 DEMO_TTL_S: Final = 2 * 60 * 60
 """Life of a read-only demo token, in seconds."""
+REFUSED: Final = "The token is not valid here"
 MIN_SECRET_CHARACTERS: Final = 32
 MAX_TOKEN_CHARACTERS: Final = 8192
 MAX_ID_CHARACTERS: Final = 256
@@ -55,14 +56,8 @@ class TokenRules:
         return OctKey.import_key(self.secret.encode())
 
     @cached_property
-    def _claims(self) -> _Claims:
-        required = ClaimsOption(essential=True)
-        return _Claims(
-            sub=required,
-            exp=required,
-            iss=ClaimsOption(essential=True, value=self.issuer),
-            aud=ClaimsOption(essential=True, value=self.audience),
-        )
+    def _wanted(self) -> Claims:
+        return wanted_claims(self.issuer, self.audience)
 
     def check(self, token: str) -> Identity:
         """Return who the token speaks for.
@@ -70,18 +65,11 @@ class TokenRules:
         Raises:
             TokenError: too long, not a token, not signed by us with HS256, expired, or meant for others.
         """
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            raise TokenError(f"The token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are read")
-        try:
-            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-            self._claims.validate(claims)
-        except ExpiredTokenError:
-            raise TokenError("The token has expired") from None
-        # Which check failed helps a forger more than it helps a client, so all other refusals read alike;
-        # the parser meets hostile bytes before the signature is checked, and raises more than its own errors.
-        except (JoseError, ValueError, TypeError, RecursionError):
-            raise TokenError("The token is not valid here") from None
-        return _identity(claims)
+        return identity_of(read_token(token, self._key, ALGORITHM, self._wanted))
+
+    async def identify(self, token: str) -> Identity:
+        """`check`, as the guards ask for it."""
+        return self.check(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +118,7 @@ def fit_for_id(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS and value.isprintable()
 
 
-class _Claims(JWTClaimsRegistry):
+class Claims(JWTClaimsRegistry):
     """Takes `iat` and `nbf` that lie a little ahead, as clocks differ, but grants `exp` no second more."""
 
     def validate_iat(self, value: object) -> None:
@@ -147,10 +135,47 @@ class _Claims(JWTClaimsRegistry):
             raise InvalidClaimError(claim)
 
 
-def _identity(claims: dict[str, Any]) -> Identity:
+def wanted_claims(issuer: str, audience: str) -> Claims:
+    """What the claims of every token must satisfy: `sub` and `exp` are there, `iss` and `aud` are these."""
+    required = ClaimsOption(essential=True)
+    return Claims(
+        sub=required,
+        exp=required,
+        iss=ClaimsOption(essential=True, value=issuer),
+        aud=ClaimsOption(essential=True, value=audience),
+    )
+
+
+def read_token(token: str, key: OctKey | RSAKey, algorithm: str, wanted: Claims) -> dict[str, Any]:
+    """Return the claims of a token that `key` signed with this algorithm and no other.
+
+    Raises:
+        TokenError: too long, not a token, signed otherwise, expired, or with claims other than wanted.
+    """
+    check_length(token)
+    try:
+        claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+        wanted.validate(claims)
+    except ExpiredTokenError:
+        raise TokenError("The token has expired") from None
+    # Which check failed helps a forger more than it helps a client, so all other refusals read alike;
+    # the parser meets hostile bytes before the signature is checked, and raises more than its own errors.
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise TokenError(REFUSED) from None
+    return claims
+
+
+def check_length(token: str) -> None:
+    """Raises TokenError for a token that is too long to be read."""
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise TokenError(f"The token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are read")
+
+
+def identity_of(claims: dict[str, Any]) -> Identity:
+    """Return who checked claims speak for. Raises TokenError for a subject that can be no user's id."""
     user_id = claims["sub"]
     if not fit_for_id(user_id):
-        raise TokenError("The token is not valid here")
+        raise TokenError(REFUSED)
     # Anything but a plain False counts as demo: a claim of an unexpected type must not open a door.
     read_only = claims.get("isDemo", False) is not False or claims.get("permissions") == ["read"]
     return Identity(user_id, read_only)

@@ -23,7 +23,7 @@ from dhanam_jobs.engine import Engine, Registry, Worker
 from dhanam_jobs.handlers import JobsService, build_registry
 from dhanam_jobs.handlers.store import NewTransaction, Store
 from dhanam_jobs.http.app import create_app
-from dhanam_jobs.http.auth import Guards
+from dhanam_jobs.http.auth import Guards, Tokens
 from dhanam_jobs.http.context import Check, HttpOptions
 from dhanam_jobs.http.serve import HttpServer, bind
 from dhanam_jobs.http.tokens import TokenRules, make_token
@@ -36,14 +36,15 @@ CATEGORIZE = f"/jobs/categorize/{SPACE}"
 class Service:
     """A running service and what a test needs to ask it."""
 
-    def __init__(self, engine: Engine, store: Store, options: HttpOptions) -> None:
+    def __init__(self, engine: Engine, store: Store, options: HttpOptions, tokens: Tokens | None = None) -> None:
         self.engine = engine
         self.store = store
         self.jobs = JobsService(engine)
         self.rules = TokenRules(SECRET)
         self.checks: dict[str, Check] = {"redis": engine.redis.ping, "store": store.ping}
         closing = asyncio.Event()
-        app = create_app(self.jobs, Guards(self.rules, store), self.checks, closing=closing, options=options)
+        guards = Guards(tokens or self.rules, store)
+        app = create_app(self.jobs, guards, self.checks, closing=closing, options=options)
         self.server = HttpServer(app, bind("127.0.0.1", 0), closing=closing)
         self.client = httpx2.AsyncClient(base_url=self.server.url, timeout=30)
 
@@ -138,10 +139,16 @@ async def start_service(store: Store, redis_url: str, redis: redis_async.Redis) 
     async with contextlib.AsyncExitStack() as stack:
         shared = redis_url
 
-        async def start(registry: Registry | None = None, *, redis_url: str = shared, **options: Any) -> Service:
+        async def start(
+            registry: Registry | None = None,
+            *,
+            redis_url: str = shared,
+            tokens: Tokens | None = None,
+            **options: Any,
+        ) -> Service:
             connecting = Engine.connect(redis_url, registry=registry or build_registry())
             engine = await stack.enter_async_context(connecting)
-            service = Service(engine, store, HttpOptions(**options))
+            service = Service(engine, store, HttpOptions(**options), tokens)
             await service.server.start()
             stack.push_async_callback(service.server.stop)
             await stack.enter_async_context(service.client)
