@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dhanam_jobs.engine import Engine, JobContext, Registry, Worker
@@ -23,6 +24,7 @@ from dhanam_jobs.handlers.mail.mailer import Mailer
 from dhanam_jobs.handlers.reports import month_before, month_report, week_before, week_summary
 from dhanam_jobs.handlers.send_email import QUEUE_NAME
 from dhanam_jobs.handlers.send_reports import MONTHLY, WEEKLY
+from dhanam_jobs.handlers.store.esg_scores import EsgScore
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -148,6 +150,108 @@ async def test_a_month_tells_income_expenses_and_what_was_saved(books: Household
     assert report.savings_rate == Decimal("51.4")
     kinds = [i.kind for i in report.recommendations if isinstance(i, Insight)]
     assert kinds == ["saved", "spending-up", "over-budget", "uncategorized"]
+
+
+async def _worth(books: Household, day: str, **balances: Decimal) -> None:
+    """Keep a day of the space's accounts, with these balances."""
+    held = {each.account_id: each for each in await books.store.valuations.holdings("home")}
+    rows = [msgspec.structs.replace(held[name], balance=balance) for name, balance in balances.items()]
+    await books.store.valuations.write(dt.date.fromisoformat(day), rows)
+
+
+async def test_a_month_tells_net_worth_its_change_and_its_months(books: Household) -> None:
+    """Of each month the last day that was kept; dollars at that day's rate; a debt is taken off."""
+    await books.store.accounts.upsert(
+        [
+            {"id": "dollars", "space_id": "home", "name": "Dólares", "type": "savings", "currency": "USD"},
+            {"id": "card", "space_id": "home", "name": "Tarjeta", "type": "credit"},
+        ]
+    )
+    rates = books.store.exchange_rates
+    await rates.write("USD", dt.date(2026, 4, 30), {"MXN": Decimal(18)}, "x", demo=False)
+    await rates.write("USD", dt.date(2026, 5, 30), {"MXN": Decimal(20)}, "x", demo=False)
+    await _worth(books, "2026-03-31", debit=Decimal(700))
+    await _worth(books, "2026-04-30", debit=Decimal(1000), dollars=Decimal(100), card=Decimal(300))
+    await _worth(books, "2026-05-02", debit=Decimal(5))
+    await _worth(books, "2026-05-31", debit=Decimal(1500), dollars=Decimal(100), card=Decimal(250))
+    await _worth(books, "2026-06-01", debit=Decimal(9))
+
+    report = await month_report(books.store, await _space(books.store), dt.date(2026, 6, 1))
+
+    assert report is not None
+    assert isinstance(report.net_worth_trend, list)
+    assert [(point.date, point.value) for point in report.net_worth_trend] == [
+        ("2026-03-31", Decimal(700)),
+        ("2026-04-30", Decimal(2500)),
+        ("2026-05-31", Decimal(3250)),
+    ]
+    figures = (report.current_net_worth, report.net_worth_change, report.net_worth_change_percent)
+    assert figures == (Decimal(3250), Decimal(750), Decimal("30.0"))
+    assert report.missing_rates == []
+
+
+async def test_a_month_names_currencies_without_a_rate_and_compares_nothing_then(books: Household) -> None:
+    """What is missing from one of the two days would look like a gain or a loss."""
+    await books.store.accounts.upsert(
+        [{"id": "canada", "space_id": "home", "name": "Canadá", "type": "savings", "currency": "CAD"}]
+    )
+    await _worth(books, "2026-04-30", debit=Decimal(1000))
+    await _worth(books, "2026-05-31", debit=Decimal(1500), canada=Decimal(100))
+
+    report = await month_report(books.store, await _space(books.store), dt.date(2026, 6, 1))
+
+    assert report is not None
+    assert (report.current_net_worth, report.net_worth_change, report.missing_rates) == (Decimal(1500), None, ["CAD"])
+
+
+async def test_a_month_without_kept_days_or_coins_is_silent_about_them(books: Household) -> None:
+    """No zeros in place of what isn't known."""
+    report = await month_report(books.store, await _space(books.store), dt.date(2026, 6, 1))
+
+    assert report is not None
+    assert (report.current_net_worth, report.net_worth_trend, report.esg_data) == (None, None, None)
+
+
+async def test_a_month_tells_the_esg_score_of_the_coins_by_their_worth(books: Household) -> None:
+    """2,000 of 8,000 pesos in Bitcoin, the rest in Ether; the one that pulls it down is named."""
+    coins = {"w1": ("btc", "75.00"), "w2": ("BTC", "25.00"), "w3": ("eth", "300.00"), "w4": ("sol", "0")}
+    await books.store.accounts.upsert(
+        [
+            {
+                "id": name,
+                "space_id": "home",
+                "name": coin,
+                "type": "crypto",
+                "currency": "USD",
+                "balance": Decimal(balance),
+                "metadata": {"cryptoCurrency": coin},
+            }
+            for name, (coin, balance) in coins.items()
+        ]
+    )
+    await books.store.exchange_rates.write("USD", dt.date(2026, 5, 29), {"MXN": Decimal(20)}, "x", demo=False)
+    told = dt.datetime(2026, 5, 31, tzinfo=dt.UTC)
+    for symbol, (environmental, social, governance) in {"BTC": (20, 60, 55), "ETH": (60, 70, 70)}.items():
+        score = EsgScore(
+            asset_symbol=symbol,
+            environmental_score=Decimal(environmental),
+            social_score=Decimal(social),
+            governance_score=Decimal(governance),
+            composite_score=Decimal(1),
+            confidence=Decimal(80),
+            source="x",
+            calculated_at=told,
+            fetched_at=told,
+        )
+        await books.store.esg_scores.write([score])
+
+    report = await month_report(books.store, await _space(books.store), dt.date(2026, 6, 1))
+
+    assert report is not None
+    assert report.esg_data is not None
+    # E 50, S 67.5, G 66.25, by 0.4, 0.3 and 0.3.
+    assert report.esg_data.score == Decimal("60.1")
+    assert report.esg_data.insight == Insight(kind="esg-drag", name="BTC")
 
 
 async def test_a_space_without_movements_has_nothing_to_say(household: Household) -> None:

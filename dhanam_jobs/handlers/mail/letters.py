@@ -145,7 +145,8 @@ class Insight(Letter, frozen=True, kw_only=True):
     """Something worth saying, worded by the template in the reader's language.
 
     `kind`: spending-up, spending-down (`percent` against the time before), over-budget (`name`, `percent`), largest
-    (`name`, `percent` of the spending), uncategorized (`count` transactions), saved, overspent (`amount`).
+    (`name`, `percent` of the spending), uncategorized (`count` transactions), saved, overspent (`amount`), esg-drag
+    (`name`: the coin that pulls the score down most).
     """
 
     kind: Annotated[str, msgspec.Meta(max_length=40)]
@@ -184,11 +185,14 @@ class EsgData(Letter, frozen=True, kw_only=True):
     """The portfolio's overall ESG score, 0 to 100."""
 
     score: Decimal
-    insight: Line | None = None
+    insight: Insight | Line | None = None
 
 
 class MonthlyReport(Named, frozen=True, kw_only=True):
-    """A space's month; `month` is its name or an ISO month, `savings_rate` a percentage of the income."""
+    """A space's month; `month` is its name or an ISO month, `savings_rate` a percentage of the income.
+
+    `missing_rates` names currencies that are in no figure of the net worth, for want of a rate.
+    """
 
     space_name: Line | None = None
     month: Line
@@ -205,6 +209,7 @@ class MonthlyReport(Named, frozen=True, kw_only=True):
     current_net_worth: Decimal | None = None
     net_worth_change: Decimal | None = None
     net_worth_change_percent: Decimal | None = None
+    missing_rates: Annotated[list[Currency], Rows] = []
     esg_data: EsgData | None = None
     recommendations: Insights = []
     other_currencies: Annotated[list[OtherCurrency], Rows] = []

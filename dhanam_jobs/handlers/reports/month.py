@@ -1,4 +1,4 @@
-"""The monthly report of a space: what came in and went out, how the budgets held, what to do about it."""
+"""The monthly report of a space: what came in and went out, how the budgets held, what it is worth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dhanam_jobs.handlers.mail.letters import Insight, MonthlyReport
 from dhanam_jobs.handlers.reports import figures
+from dhanam_jobs.handlers.reports.worth import esg_standing, standing
 
 if TYPE_CHECKING:
     from dhanam_jobs.handlers.store import Space, Store
@@ -27,6 +28,7 @@ async def month_report(store: Store, space: Space, day: dt.date, name: str = "")
     before = await store.reports.flows(space.id, *month_before(first))
     budgets = figures.standings(flows, await store.reports.budgeted(space.id), space.currency)
     totals = figures.totals_of(flows, space.currency)
+    worth = await standing(store, space, first, last)
     saved = Insight(kind="saved" if totals.net > 0 else "overspent", amount=abs(totals.net))
     return MonthlyReport(
         name=name,
@@ -41,6 +43,12 @@ async def month_report(store: Store, space: Space, day: dt.date, name: str = "")
         savings_rate=figures.share(totals.net, totals.inflow),
         top_categories=figures.top_categories(flows, space.currency),
         budget_performance=budgets,
+        net_worth_trend=worth.trend if worth and len(worth.trend) > 1 else None,
+        current_net_worth=worth.current if worth else None,
+        net_worth_change=worth.change if worth else None,
+        net_worth_change_percent=worth.change_percent if worth else None,
+        missing_rates=worth.missing_rates if worth else [],
+        esg_data=await esg_standing(store, space, last),
         recommendations=[
             *([saved] if totals.net else []),
             *figures.change(totals.outflow, figures.totals_of(before, space.currency).outflow),

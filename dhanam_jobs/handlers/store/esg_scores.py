@@ -34,6 +34,14 @@ class EsgScore(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
+class CoinHeld(msgspec.Struct, frozen=True):
+    """A crypto account: its coin, in capitals, and its balance in its own currency."""
+
+    symbol: str
+    currency: str
+    balance: Decimal
+
+
 _COLUMNS = [esg_scores.c[name] for name in EsgScore.__struct_fields__]
 
 
@@ -92,11 +100,24 @@ class EsgScores(TableQueries):
                 spaces.c.is_demo.is_(False),
             )
         )
-        found = set()
         async with self._connections.reading() as connection:
-            for (details,) in await connection.execute(query):
-                known = details if isinstance(details, dict) else {}
-                symbol = known.get("cryptoCurrency") or known.get("symbol")
-                if isinstance(symbol, str) and symbol.strip():
-                    found.add(symbol.strip().upper())
-        return found
+            told = [_symbol(details) for (details,) in await connection.execute(query)]
+        return {symbol for symbol in told if symbol is not None}
+
+    async def held_in(self, space_id: str) -> list[CoinHeld]:
+        """The live crypto accounts of a space whose coin is known, by id."""
+        query = (
+            sa.select(accounts.c.metadata, accounts.c.currency, accounts.c.balance)
+            .where(accounts.c.space_id == space_id, accounts.c.type == "crypto", accounts.c.deleted_at.is_(None))
+            .order_by(accounts.c.id)
+        )
+        async with self._connections.reading() as connection:
+            rows = [(_symbol(row[0]), row[1], row[2]) for row in await connection.execute(query)]
+        return [CoinHeld(symbol, currency, balance) for symbol, currency, balance in rows if symbol is not None]
+
+
+def _symbol(details: Any) -> str | None:
+    """The coin that an account's metadata name, in capitals."""
+    known = details if isinstance(details, dict) else {}
+    symbol = known.get("cryptoCurrency") or known.get("symbol")
+    return symbol.strip().upper() or None if isinstance(symbol, str) else None
