@@ -26,6 +26,10 @@ MAX_STALLS: Final = 3
 """Times that a job may lose its worker before it is failed."""
 MAX_SNOOZES: Final = 1000
 """Times that a job may be snoozed before it is failed."""
+HOOK_MS: Final = 60_000
+"""How long a failure is left to the worker that tells its hooks, before another one does."""
+HOOKS_KNOWN: Final = 30 * 86_400.0
+"""Seconds for which failures are kept for hooks, after a worker last said that their job has any."""
 LEASE_MS: Final = 10_000
 """A worker that has not beaten for this long is dead."""
 SWEEP_MS: Final = 2_000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LISTS = (
     *("keyed", "turns", "resting", "holding", "running"),
     *("index", "ended", "completed", "failed", "cancelled", "delayed", "blocked", "parked", "unique", "joined"),
-    *("dead", "buried", "notes", "cancelling", "runs", "families", "parents", "planned"),
+    *("dead", "buried", "notes", "cancelling", "runs", "families", "parents", "planned", "untold"),
 )
 _LIVE = ("waiting", "active", "delayed", "blocked", "parked")
 _GONE = ("completed", "failed", "cancelled", "removed")

@@ -183,6 +183,16 @@ class Claim:
         self.options = _object(fields.get(b"options"))
         self.meta = _object(fields.get(b"meta"))
 
+    @classmethod
+    def of_record(cls, record: Record) -> Claim:
+        """What is known of a job that has ended, for those who are told of it: nobody holds it any more."""
+        claim = cls("ended", record.priority, b"0-0", [b"name", record.name.encode(), b"payload", record.payload])
+        claim.id, claim.created_ms, claim.attempt = record.id, record.created_ms, record.attempt
+        claim.stalls, claim.snoozes = record.stalls, record.snoozes
+        claim.unique, claim.key, claim.meta, claim.options = record.unique, record.key, record.meta, record.options
+        claim.started_ms, claim.ended_ms = record.started_ms, record.finished_ms
+        return claim
+
     @property
     def expired(self) -> bool:
         """True where the job had to be started by a moment that has passed, and never was."""

@@ -33,8 +33,9 @@ class Middleware:
         return await proceed(request)
 
     async def failed(self, ctx: JobContext, record: Record) -> None:
-        """A job that ran here has failed for good, and that is settled. `ctx` can still enqueue. What is raised here is
-        logged. Called at most once: a process that dies before it does not call."""
+        """A job that this worker knows has failed for good, in a run or outside of one, and that is settled. `ctx` can
+        still enqueue. What is raised here is logged. Called at least once: where a process dies before it has returned,
+        another one's is called."""
 
 
 def around_run(middleware: Sequence[Middleware], call: Run) -> Run:

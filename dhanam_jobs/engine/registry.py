@@ -275,7 +275,8 @@ class Registry:
         `expires`, `retention` and the others as in `EnqueueOptions`; None means the queue's. `accept` turns what
         callers give (if it isn't of the payload's type) into what is checked against it. `process` runs the
         handler, a function of a module, in a process of its own, which is killed when it must end; it is given a
-        `ProcessContext`. `on_failure(ctx, record)`, `async` or not, is told when a job has failed for good. Raises
+        `ProcessContext`. `on_failure(ctx, record)`, `async` or not, is told, at least once,
+        when a job has failed for good, however that came. Raises
         ConfigurationError for a name that is taken or illegal.
         """
         if not _JOB_NAME.match(name):

@@ -18,6 +18,7 @@ from .policy import Retention
 from .queue import Queue
 
 log = logging.getLogger(__name__)
+Swept = Callable[[int], None]
 
 
 class Sweeper:
@@ -35,6 +36,17 @@ class Sweeper:
         self._lease_ms = lease_ms
         self._loop: asyncio.Task[None] | None = None
         self._turns: dict[str, int] = {}
+        self._listeners: dict[str, list[Swept]] = {}
+
+    def listen(self, queue: str, swept: Swept) -> None:
+        """From now on `swept` is called after each sweep of the queue, whichever process did its work, with the number
+        of failures of which a hook is to be told."""
+        self._listeners.setdefault(queue, []).append(swept)
+
+    def forget(self, queue: str, swept: Swept) -> None:
+        """Ends a `listen`."""
+        if swept in self._listeners.get(queue, []):
+            self._listeners[queue].remove(swept)
 
     def start(self) -> None:
         """Starts sweeping; a second call does nothing."""
@@ -92,19 +104,22 @@ class Sweeper:
             )
             if reply[0]:
                 await self._unpark(queue)
-            if len(reply) == 1:
+            for swept in list(self._listeners.get(queue.name, [])):
+                swept(reply[1])
+            if len(reply) == 2:
                 return reclaimed
-            reclaimed += reply[1] + reply[2]
-            if reply[1] or reply[2] or reply[4]:
+            _, _, back, failed, _, dead, more, _ = reply
+            reclaimed += back + failed
+            if back or failed or dead:
                 log.warning(
                     "queue %s: %d workers dead, %d jobs back at the front, %d failed for stalling too often",
                     queue.name,
-                    reply[4],
-                    reply[1],
-                    reply[2],
+                    dead,
+                    back,
+                    failed,
                 )
-            if not reply[5]:
-                await self._tidy(queue, row.retention, somebody_died=reply[4] > 0)
+            if not more:
+                await self._tidy(queue, row.retention, somebody_died=dead > 0)
                 return reclaimed
             again = 1
 

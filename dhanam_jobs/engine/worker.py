@@ -148,6 +148,7 @@ class Worker:
         self._place.resources = await self._resources.open()
         try:
             await self._register()
+            await self._hooks.note()
             if self._calls:
                 await self._engine.run(scripts.UNPARK, self.queue.root, defaults.PROMOTE_BATCH, *self._calls)
         except BaseException:
@@ -155,6 +156,8 @@ class Worker:
             await self._resources.close()
             raise
         self._slots.start(self._share)
+        if self._hooks:
+            self._sweeper.listen(self.queue.name, self._hooks.swept)
         if self._own_heart:
             self._heart.start()
         if self._own_sweeper:
@@ -255,6 +258,7 @@ class Worker:
         self._slots.close()
         await self._bell.stop()
         await self._inbox.stop()
+        self._sweeper.forget(self.queue.name, self._hooks.swept)
         await self._hooks.close(defaults.CALL_TIMEOUT)
         await self.meter.close()
         self._heart.remove(self.queue.root, self.name)
@@ -343,6 +347,7 @@ class Worker:
         await self._register()
         with contextlib.suppress(EngineUnavailable):
             await self._announce()  # the registry may be gone with the rest
+            await self._hooks.note()
         self._look = True
 
     # -- pump -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dhanam_jobs.engine.sweeper import Sweeper
 
 #: What may remain of a queue whose jobs have all ended: bounded, or with a time to live.
 _LASTING = re.compile(
-    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping|metrics"
+    r":(meta|events|bell|completed|failed|cancelled|ended|dead|buried|joined|notes|waited|workers|sweeping|metrics|hooks"
     r"|limits|handed|(front|waiting|admitted):[0-9]|(result|throttled|log|starts|limited|metrics):.+|starts)\Z",
     re.DOTALL,
 )

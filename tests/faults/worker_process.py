@@ -3,7 +3,8 @@
 Its handlers leave their traces in Redis, where the test reads them: `count` adds one to field `<number>` of hash
 `runs`, `gate` also appends `<number> <pid>` to list `begun` and waits for a push to `gate:<number>`, `hold` appends its
 job's id to `held` and never ends. `family` adds up what twenty children `part` on queue `far`, which keeps no records,
-return; they count themselves in hash `parts`. SIGTERM drains, a second one hurries. With `sweep_only` it only sweeps.
+return; they count themselves in hash `parts`. `doomed` fails; its hook appends `<id> <pid>` to list `told` and waits
+for a push to `go on`. SIGTERM drains, a second one hurries. With `sweep_only` it only sweeps.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import redis.asyncio as redis_async
 import uvloop
 
-from dhanam_jobs.engine import Child, Engine, JobContext, Registry, Retention, Supervisor
+from dhanam_jobs.engine import Child, Engine, JobContext, Record, Registry, Retention, RetryPolicy, Supervisor
 from dhanam_jobs.engine.sweeper import Sweeper
 
 
@@ -49,6 +50,14 @@ async def run(options: dict[str, Any]) -> None:
     async def hold(ctx: JobContext, payload: Any) -> None:
         await traces.rpush("held", ctx.job.id)
         await asyncio.Event().wait()
+
+    async def told(ctx: JobContext, record: Record) -> None:
+        await traces.rpush("told", f"{record.id} {os.getpid()}")
+        await traces.blpop(["go on"], timeout=0)
+
+    @registry.job("doomed", queue="work", retry=RetryPolicy(attempts=1), on_failure=told)
+    async def doomed(ctx: JobContext, payload: Any) -> None:
+        raise ValueError("as it must")
 
     @registry.job("part", queue="far")
     async def part(ctx: JobContext, number: int) -> int:

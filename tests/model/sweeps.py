@@ -48,7 +48,7 @@ async def _sweep(field: Field, rng: Random, turn: str) -> None:
     )
     parked = book.count("parked")
     if turn == "out of turn":
-        field.expect("a sweep out of turn", reply, [parked])
+        field.expect("a sweep out of turn", reply, [parked, 0])
         return
     if turn == "begun":
         if book.swept is None or book.now - book.swept > 2 * INTERVAL_MS:
@@ -67,7 +67,7 @@ async def _sweep(field: Field, rng: Random, turn: str) -> None:
         for name in dead:
             del book.workers[name]
         reclaimed, failed, more = _reclaim(field, budget)
-    field.expect("the sweep", reply, [parked, reclaimed, failed, promoted, len(dead), int(more), int(graced)])
+    field.expect("the sweep", reply, [parked, 0, reclaimed, failed, promoted, len(dead), int(more), int(graced)])
 
 
 def _reclaim(field: Field, budget: int) -> tuple[int, int, bool]:

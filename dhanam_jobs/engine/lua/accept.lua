@@ -11,7 +11,7 @@
 --         body       how it ended, JSON text
 -- Returns {noted, gone, outgoing}: ends that were new, and that had no parent any more; outgoing is 1 where a parent that
 -- ended here has parents itself.
--- include: root places events limits moves families endings records
+-- include: root places events limits moves families endings records hooks
 local places = redis.call('HGET', root .. 'meta', 'places') or ''
 check_places(places, true)
 redis.call('XLEN', root .. 'events')
@@ -74,6 +74,7 @@ for _, id in ipairs(order) do
   end
 end
 finish('failed', failed, records, ARGV[2])
+keep_untold(failed, records, 0)
 if #waiting > 0 then
   tell(#waiting, 'waiting', table.concat(waiting, ' '))
   ring()

@@ -5,7 +5,8 @@
 -- ARGV  1 time  2 what  3 cursor, or what it is about  4 cursor within a place
 --       what: counts
 --             index | ended | completed | failed | cancelled | delayed | blocked | parked | unique | joined | dead |
---             buried | notes | cancelling | runs | keyed | turns | resting | holding | running | families | parents | planned: a cursor
+--             buried | notes | cancelling | runs | keyed | turns | resting | holding | running | families | parents | planned |
+--             untold: a cursor
 --             entries | claims: a place; 4 the last stream entry id seen, or ''
 --             key: what follows the root in the name of a key, as SCAN finds it
 -- Returns for counts a flat list of name and number; else {next cursor ('0' or '' at the end), problem, problem, …}.
@@ -149,6 +150,12 @@ if what == 'key' then
       and may_start(rest) then
       problem(cursor, ': jobs wait for a turn that never comes')
     end
+  elseif kind == 'untold' and rest ~= '' then
+    for _, member in ipairs(redis.call('ZRANGE', root .. cursor, 0, 199)) do
+      if redis.call('HEXISTS', root .. 'untold', member) == 0 then
+        problem(cursor, ': names ', member, ', whose record is gone')
+      end
+    end
   elseif kind == 'front' or kind == 'waiting' or kind == 'admitted' then
     if not string.find(places, cursor, 1, true) then problem(cursor, ': a stream that no worker reads') end
   end
@@ -156,7 +163,7 @@ if what == 'key' then
 end
 
 local hashes = {index = true, ended = true, unique = true, joined = true, buried = true, notes = true, cancelling = true,
-  runs = true, holding = true, running = true, families = true, parents = true, planned = true}
+  runs = true, holding = true, running = true, families = true, parents = true, planned = true, untold = true}
 local step = redis.call(hashes[what] and 'HSCAN' or 'ZSCAN', root .. what, cursor, 'COUNT', 200)
 local shares
 for i = 1, #step[2], 2 do
@@ -227,6 +234,11 @@ for i = 1, #step[2], 2 do
     local id, key = string.match(item, '^(%S+) (%S+)$')
     if not id or redis.call('HEXISTS', root .. 'children:' .. id, key) == 0 then
       problem('planned ', item, ': a child of no parent')
+    end
+  elseif what == 'untold' then
+    local name = string.gsub(string.match(value, '"name":"([^"]*)"') or '', '\\/', '/')
+    if not redis.call('ZSCORE', root .. 'untold:' .. name, item) then
+      problem('untold ', item, ': a failure that no hook will be told of')
     end
   elseif what == 'joined' then
     if not find(item) then problem('joined ', item, ': owners of no job') end

@@ -15,7 +15,7 @@
 -- entries, …}. One verdict for each claim: 1 it counted, 0 the claim was lost and nothing was changed for it.
 -- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.
--- include: root calls places events limits moves families endings records claiming
+-- include: root calls places events limits moves families endings records hooks claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local keep = {completed = ARGV[6], failed = ARGV[7], cancelled = ARGV[8]}
@@ -54,6 +54,7 @@ redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; aft
 local verdicts, news = {}, {}
 local ended = {completed = {{}, {}}, failed = {{}, {}}, cancelled = {{}, {}}}
 local unkept = {}
+local orphaned = {{}, {}} -- parents that fail for a child's sake, of which their worker does not know
 local keys = {}
 local any_limited = false
 local moved = {delayed = {}, waiting = {}, blocked = {}, parked = {}}
@@ -67,7 +68,7 @@ local function move(place, entry, kind, body, found)
   local next_state, why
   if kind == 'waits' and not mark then next_state, why = outlook(id, change.seen) end
   if next_state == 'failed' then
-    local ids, records = unpack(ended.failed)
+    local ids, records = unpack(orphaned)
     ids[#ids + 1] = id
     records[#records + 1] = record_of(id, level, map, 'failed', (tonumber(map.attempt) or 0) + 1, 'ChildFailed', why)
     if map.unique then keys[#keys + 1] = {map.unique, id} end
@@ -153,18 +154,27 @@ local function add(state, ids)
     news[#news + 1] = table.concat(ids, ' ')
   end
 end
+-- Who settled a failure tells of it, and is given a minute.
+keep_untold(ended.failed[1], ended.failed[2], 60000)
+if unkept.failed then keep_untold(unkept.failed[1], unkept.failed[2], 60000) end
+keep_untold(orphaned[1], orphaned[2], 0)
+for i, id in ipairs(orphaned[1]) do
+  table.insert(ended.failed[1], id)
+  table.insert(ended.failed[2], orphaned[2][i])
+end
 for _, state in ipairs({'completed', 'failed', 'cancelled'}) do
   local ids, records = ended[state][1], ended[state][2]
   if #ids > 0 then
     if cancelling then redis.call('HDEL', root .. 'cancelling', unpack(ids)) end
     finish(state, ids, records, keep[state])
-    add(state, ids)
   end
-end
-for state, list in pairs(unkept) do
-  if cancelling then redis.call('HDEL', root .. 'cancelling', unpack(list[1])) end
-  finish_unkept(state, list[1], list[2])
-  add(state, list[1])
+  if unkept[state] then
+    local bare = unkept[state][1]
+    if cancelling then redis.call('HDEL', root .. 'cancelling', unpack(bare)) end
+    finish_unkept(state, bare, unkept[state][2])
+    for _, id in ipairs(bare) do ids[#ids + 1] = id end
+  end
+  add(state, ids)
 end
 add('delayed', moved.delayed)
 add('waiting', moved.waiting)

@@ -6,10 +6,10 @@
 -- ARGV  1 time  2 interval (ms)  3 lease (ms)  4 claims to reclaim at most  5 max stalls  6 failed records to keep
 --       7 '1' to go on with a sweep begun just before  8 '1' where all workers but those named from 10 on are known to be
 --       dead (the server is our own)  9 cancelled records to keep ('' all)  10… names
--- Returns {parked} where another process swept within the interval; else {parked, reclaimed, failed, promoted, dead,
--- more, grace}: numbers of jobs, and of workers declared dead; more is 1 where a step is left; grace is 1 while the
--- living are given a lease to beat after an outage.
--- include: root places events limits moves endings records
+-- Returns {parked, untold} where another process swept within the interval; else {parked, untold, reclaimed, failed,
+-- promoted, dead, more, grace}: numbers of jobs, and of workers declared dead; untold are failures of which a hook is to be
+-- told; more is 1 where a step is left; grace is 1 while the living are given a lease to beat after an outage.
+-- include: root places events limits moves endings records hooks
 local interval, lease, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_stalls, keep_failed = tonumber(ARGV[5]), ARGV[6]
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'swept_ms', 'grace_until_ms')
@@ -29,9 +29,13 @@ local parked = redis.call('ZCARD', root .. 'parked')
 redis.call('ZCARD', root .. 'blocked')
 redis.call('ZCARD', root .. 'bell')
 check_places(places, true)
+local function untold()
+  local count = redis.pcall('HLEN', root .. 'untold')
+  return type(count) == 'number' and count or 0
+end
 redis.call('ZREM', root .. 'workers', '') -- a write that a full Redis accepts; after it nothing here is refused
 if ARGV[7] ~= '1' then
-  if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked} end
+  if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked, untold()} end
   -- After an outage every beat is old: the living are given one lease to beat again.
   if not swept or now - swept > 2 * interval then
     grace = now + lease
@@ -133,6 +137,7 @@ if graced == 0 then
   end
 end
 finish('failed', failed, records, keep_failed)
+keep_untold(failed, records, 0)
 finish('cancelled', cancelled, cancelled_records, ARGV[9] or '')
 if #reclaimed > 0 then
   tell(#reclaimed, 'waiting', table.concat(reclaimed, ' '), 'stalled', table.concat(reclaimed, ' '))
@@ -143,4 +148,4 @@ end
 if #cancelled > 0 then tell(#cancelled, 'cancelled', table.concat(cancelled, ' ')) end
 for _, pair in ipairs(freed) do places = free_unique(pair[1], pair[2], places) end
 if #reclaimed + #failed + #cancelled > 0 then ring() end
-return {parked, #reclaimed, #failed, promoted, dead, more, graced}
+return {parked, untold(), #reclaimed, #failed, promoted, dead, more, graced}

@@ -28,7 +28,7 @@ async def test_claims_that_are_still_held_are_counted_and_reclaimed_by_the_next_
     await ground.claim()
     assert await ground.run(scripts.LEAVE, "ana") == 2
     assert [await ground.find(one) for one in ids] == ["active", "active"]
-    assert (await ground.sweep())[1] == 2
+    assert (await ground.sweep())[2] == 2
     await ground.run_dry()
 
 

@@ -219,6 +219,16 @@ async def test_an_entry_deleted_by_hand_settles_once_and_moves_nowhere(ground: G
     assert (await ground.settle(outcome(claim, "released")))[2] == b"0"
 
 
+async def test_an_event_names_each_state_once_whether_records_are_kept_or_not(ground: Ground) -> None:
+    """A reader that takes the fields for a mapping would miss the ends of the first."""
+    await ground.register()
+    ids = [await ground.enqueue() for _ in range(2)]
+    kept, unkept = await ground.claim()
+    await ground.settle(outcome(kept), outcome(unkept, "-completed"))
+    assert [told for told in await ground.events() if told[0] == "completed"] == [("completed", " ".join(ids))]
+    await ground.run(scripts.LEAVE, "ana")
+
+
 TOUCHED = ["meta", "events", "delayed", "completed", "failed", "waited", "parked", "blocked", "ended", "index"]
 
 

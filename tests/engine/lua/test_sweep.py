@@ -22,8 +22,8 @@ async def round_of(ground: Ground) -> list[int]:
 
 async def test_one_process_sweeps_within_the_interval(ground: Ground) -> None:
     """The second is told only how many are parked."""
-    assert len(await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)) == 7
-    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0) == [0]
+    assert len(await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)) == 8
+    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0) == [0, 0]
     assert 0 < await ground.command("PTTL", ground.key("sweeping")) <= INTERVAL
 
 
@@ -34,7 +34,7 @@ async def test_a_dead_workers_jobs_are_at_the_front_in_order_with_a_stall_and_no
     await ground.claim()
     waiting = await ground.enqueue()
     ground.now += LEASE
-    assert await ground.sweep() == [0, 3, 0, 0, 1, 0, 0]
+    assert await ground.sweep() == [0, 0, 3, 0, 0, 1, 0, 0]
     assert not await ground.command("EXISTS", ground.key("workers"), ground.key("worker:ana"))
     assert await ground.command("XINFO", "CONSUMERS", ground.key("waiting:5"), "workers") == []
     assert await ground.events() == [
@@ -60,10 +60,10 @@ async def test_a_beating_worker_keeps_its_claims(ground: Ground) -> None:
     job_id = await ground.enqueue()
     await ground.claim()
     ground.now += LEASE - 1
-    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0]
+    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0]
     await ground.run(scripts.BEAT, "ana", "{}")
     ground.now += LEASE - 1
-    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0]
+    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0]
     assert await ground.find(job_id) == "active"
     await ground.run_dry()
 
@@ -77,13 +77,13 @@ async def test_after_an_outage_the_living_are_given_one_lease(ground: Ground) ->
     ground.now += LEASE
     await round_of(ground)
     ground.now += 60_000
-    assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 1]
+    assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1]
     for _ in range(4):
         ground.now += INTERVAL
-        assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 1]
+        assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1]
     assert await ground.find(job_id) == "active"
     ground.now += INTERVAL
-    assert await round_of(ground) == [0, 1, 0, 0, 1, 0, 0]
+    assert await round_of(ground) == [0, 0, 1, 0, 0, 1, 0, 0]
     await ground.run_dry()
 
 
@@ -95,7 +95,7 @@ async def test_on_a_server_of_our_own_all_but_the_named_are_dead_at_once(ground:
     await ground.claim(1)
     kept = await ground.enqueue()
     await ground.claim(1, worker="ben")
-    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "", "ben") == [0, 1, 0, 0, 1, 0, 0]
+    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "", "ben") == [0, 0, 1, 0, 0, 1, 0, 0]
     assert [await ground.find(one) for one in (lost, kept)] == ["waiting", "active"]
     await ground.run_dry()
 
@@ -107,7 +107,7 @@ async def test_a_step_is_bounded_and_says_that_more_is_left(ground: Ground) -> N
     await ground.claim()
     ground.now += LEASE
     steps = [await ground.sweep(budget=2) for _ in range(3)]
-    assert [(step[1], step[5]) for step in steps] == [(2, 1), (2, 1), (1, 0)]
+    assert [(step[2], step[6]) for step in steps] == [(2, 1), (2, 1), (1, 0)]
     await ground.register("ben")
     assert [id_of(claim) for claim in await ground.claim(worker="ben")] == ids
     await ground.run_dry()
@@ -125,7 +125,7 @@ async def test_past_the_allowed_stalls_a_job_fails_with_its_payload_untouched(gr
         await ground.claim(1, worker=f"w{stall}")
         ground.now += LEASE
         reply = await ground.sweep(stalls=1)
-    assert reply[1:3] == [0, 1]
+    assert reply[2:4] == [0, 1]
     text = await ground.command("HGET", ground.key("ended"), job_id)
     assert f'"payload":{payload},'.encode() in text
     record = msgspec.json.decode(text, type=Record)
@@ -159,7 +159,7 @@ async def test_an_entry_written_by_hand_stalls_out_into_a_readable_record(
     await ground.claim(1)
     (claim,) = await ground.claim(1)
     ground.now += LEASE
-    assert (await ground.sweep(stalls=0))[1:3] == [0, 2]
+    assert (await ground.sweep(stalls=0))[2:4] == [0, 2]
     record = msgspec.json.decode(await ground.command("HGET", ground.key("ended"), id_of(claim)), type=Record)
     assert bytes(record.payload) == payload
 
@@ -173,7 +173,7 @@ async def test_it_promotes_what_is_due_during_a_pause_too_and_counts_the_parked(
     job_id = await ground.enqueue(delay=5)
     await ground.run(scripts.PAUSE)
     ground.now += 5
-    assert await ground.sweep() == [1, 0, 0, 1, 0, 0, 0]
+    assert await ground.sweep() == [1, 0, 0, 0, 1, 0, 0, 0]
     assert await ground.find(job_id) == "waiting"
     await ground.run(scripts.RESUME)
     await ground.run(scripts.UNPARK, 5, "unknown")
@@ -216,14 +216,14 @@ async def test_a_full_server_is_still_swept(own_ground: Ground) -> None:
     ground.now += LEASE
     await ground.fill()
     reply = await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)
-    assert reply == [0, 0, 0, 0, 0, 0, 1]
+    assert reply == [0, 0, 0, 0, 0, 0, 0, 1]
     ground.now += LEASE
-    assert (await ground.sweep())[1:3] == [1, 0]
+    assert (await ground.sweep())[2:4] == [1, 0]
     assert await ground.find(back) == "waiting"
     await ground.register("ben")
     await ground.claim(worker="ben")
     ground.now += LEASE
-    assert (await ground.sweep(stalls=1))[1:3] == [0, 1]
+    assert (await ground.sweep(stalls=1))[2:4] == [0, 1]
 
 
 async def test_a_lost_entry_of_a_dead_worker_is_let_go(ground: Ground, damage: Keys) -> None:
@@ -233,5 +233,5 @@ async def test_a_lost_entry_of_a_dead_worker_is_let_go(ground: Ground, damage: K
     (claim,) = await ground.claim()
     await ground.command("XDEL", ground.key("waiting:5"), claim[1])
     ground.now += LEASE
-    assert (await ground.sweep())[1:3] == [0, 0]
+    assert (await ground.sweep())[2:4] == [0, 0]
     assert await ground.command("XINFO", "CONSUMERS", ground.key("waiting:5"), "workers") == []
