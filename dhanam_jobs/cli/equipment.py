@@ -31,14 +31,16 @@ async def equip(
 
     mailer = make_mailer(settings)
     stack.push_async_callback(mailer.close)
-    providers = await _open_providers(settings, store, stack, demo=demo)
+    providers = await _open_providers(settings, store, engine, stack, demo=demo)
     return Resources(store=store, mailer=mailer, providers=providers, engine=engine)
 
 
 async def _open_providers(
-    settings: Settings, store: Store, stack: contextlib.AsyncExitStack, *, demo: bool
+    settings: Settings, store: Store, engine: Engine, stack: contextlib.AsyncExitStack, *, demo: bool
 ) -> Providers:
+    from dhanam_jobs.engine import processes
     from dhanam_jobs.handlers.providers import Endpoints, Providers
+    from dhanam_jobs.handlers.sync_transactions import QUEUE_NAME
 
     cipher = make_cipher(settings)
     if cipher is not None and settings.encryption_key_previous:
@@ -72,7 +74,13 @@ async def _open_providers(
         url = await stack.enter_async_context(running_sandbox(world))
         sandbox = endpoints_at(url, world)
         log.info("the providers' sandbox answers for the demo at %s", url)
-    return await stack.enter_async_context(Providers.open(store, cipher=cipher, live=live, sandbox=sandbox))
+
+    async def fleet() -> int:
+        return len(await processes(engine, [QUEUE_NAME]))
+
+    return await stack.enter_async_context(
+        Providers.open(store, cipher=cipher, live=live, sandbox=sandbox, processes=fleet)
+    )
 
 
 async def open_tokens(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Tokens, dict[str, Check]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
-from dhanam_jobs.engine import Discard, JobContext, Registry, Snooze
+from dhanam_jobs.engine import Discard, JobContext, Limited, Registry, Snooze
 from dhanam_jobs.handlers.envelope import envelope_of
 from dhanam_jobs.handlers.queues import QUEUES
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from dhanam_jobs.handlers.store.provider_connections import ProviderConnection
     from dhanam_jobs.handlers.syncs.ground import Ground, Synced
 
+QUEUE_NAME: Final = "sync-transactions"
 JOB_NAME = "sync-transactions"
 TIMEOUT_S: Final = 900.0
-_ATTEMPTS: Final = next(row.retry.attempts for row in QUEUES if row.name == "sync-transactions")
+_ATTEMPTS: Final = next(row.retry.attempts for row in QUEUES if row.name == QUEUE_NAME)
 
 Provider = Literal["belvo", "plaid", "bitso", "mx", "finicity", "blockchain", "manual"]
 
@@ -68,19 +69,25 @@ class Resources(Protocol):
 
 
 def register(registry: Registry) -> None:
-    """Add the job to the registry: one sync at a time per connection, several connections at once."""
+    """Add the job to the registry: one sync at a time per connection, several connections at once; a provider that
+    wants a rest is a key that rests."""
     registry.job(
         JOB_NAME,
-        queue="sync-transactions",
+        queue=QUEUE_NAME,
         unique=lambda payload: f"connection:{payload.connection_id}",
+        key="provider",
         accept=envelope_of(JOB_NAME),
         timeout=TIMEOUT_S,
     )(sync_transactions)
 
 
 async def sync_transactions(ctx: JobContext, payload: SyncTransactions) -> SyncResult:
-    """Run the job. What a person must mend fails it for good; limits make it wait; the rest is tried again."""
-    from dhanam_jobs.handlers.providers import ProviderError, as_signal
+    """Run the job. What a person must mend fails it for good; the rest is tried again.
+
+    A limit costs no attempt: one of this connection, or of this process's own budget, makes the job wait; one of all of
+    us, or an open circuit, lets no job of the provider start.
+    """
+    from dhanam_jobs.handlers.providers import ProviderError
 
     resources: Resources = ctx.resources
     connection = await _checked(resources.store, payload)
@@ -91,15 +98,24 @@ async def sync_transactions(ctx: JobContext, payload: SyncTransactions) -> SyncR
         return await sync_connection(resources.store, resources.providers, connection, full=payload.full_sync)
     except ProviderError as error:
         await _tell(ctx, connection, error)
-        raise as_signal(error) from error
+        raise _signal(error, demo=connection.is_demo) from error
+
+
+def _signal(error: ProviderError, *, demo: bool) -> Exception:
+    from dhanam_jobs.handlers.providers import CircuitOpen, RateLimited, as_signal
+
+    # The sandbox must not hold up those whom the real provider answers.
+    if not demo and (isinstance(error, CircuitOpen) or (isinstance(error, RateLimited) and error.scope == "provider")):
+        return Limited(error.retry_after)
+    return as_signal(error)
 
 
 async def _tell(ctx: JobContext, connection: ProviderConnection, error: ProviderError) -> None:
     """Write to the connection's owner when nothing more will be tried by itself."""
     from dhanam_jobs.handlers.mail import notices
-    from dhanam_jobs.handlers.providers import AuthFailed, BudgetSpent
+    from dhanam_jobs.handlers.providers import AuthFailed, rest_of
 
-    if isinstance(error, BudgetSpent) or not (error.permanent or ctx.attempt >= _ATTEMPTS):
+    if rest_of(error) is not None or not (error.permanent or ctx.attempt >= _ATTEMPTS):
         return
     await notices.sync_failed(
         ctx,

@@ -16,6 +16,7 @@ from dhanam_jobs.handlers.providers.errors import (
     SyncFailed,
     SyncRefused,
     as_signal,
+    rest_of,
 )
 from dhanam_jobs.handlers.providers.providers import Endpoints, Providers, Side
 
@@ -35,4 +36,5 @@ __all__ = [
     "SyncFailed",
     "SyncRefused",
     "as_signal",
+    "rest_of",
 ]

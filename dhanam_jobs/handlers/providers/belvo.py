@@ -20,24 +20,24 @@ from dhanam_jobs.handlers.providers.errors import (
 from dhanam_jobs.handlers.providers.transport import DEFAULT_RETRY_AFTER_S, Answer, Transport, read_each
 
 MAX_PAGES: Final = 1000
+# Belvo's own list: https://developers.belvo.com/developer_resources/resources-belvo-api-errors
 _RECONNECT = frozenset(
     {
-        "login_error",
-        "invalid_credentials",
+        "consent_without_accounts",
         "invalid_link",
-        "invalid_token",
-        "link_not_found",
+        "login_error",
         "not_found",
         "token_required",
         "unconfirmed_link",
-        "unauthorized",
         "user_blocked",
-        "consent_expired",
-        "consent_revoked",
     }
 )
-_BUSY = frozenset({"institution_down", "institution_unavailable", "institution_inactive", "session_expired", "timeout"})
-_CROWDED = frozenset({"too_many_sessions", "rate_limit_exceeded", "too_many_requests"})
+_BUSY = frozenset(
+    {"institution_down", "institution_unavailable", "institution_inactive", "request_timeout", "session_expired"}
+)
+_CROWDED = frozenset({"too_many_sessions"})
+_OURS = frozenset({"authentication_failed", "access_to_resource_denied"})
+"""About our own keys and contract: no person can mend these by connecting again."""
 
 
 class _Amounts(msgspec.Struct, frozen=True):
@@ -163,13 +163,14 @@ class BelvoClient:
             return found if isinstance(found, _Page) else _Page(found)
         codes = _codes(answer.body)
         said = f"it answered {answer.status}" + (f" ({', '.join(codes)})" if codes else "")
-        if answer.status == 401 and not set(codes) & (_RECONNECT - {"unauthorized"}):
-            raise ProviderNotConfigured(name, f"{said}: BELVO_SECRET_KEY_ID or BELVO_SECRET_KEY_PASSWORD is wrong")
+        if set(codes) & _OURS or (answer.status in (401, 403) and not set(codes) & _RECONNECT):
+            wrong = "may not do this" if answer.status == 403 else "or BELVO_SECRET_KEY_PASSWORD is wrong"
+            raise ProviderNotConfigured(name, f"{said}: BELVO_SECRET_KEY_ID {wrong}")
         if set(codes) & _CROWDED:
             raise RateLimited(name, said, retry_after=DEFAULT_RETRY_AFTER_S, scope="connection")
         if set(codes) & _BUSY:
             raise InstitutionUnavailable(name, said)
-        if answer.status in (403, 404, 428) or set(codes) & _RECONNECT:
+        if answer.status in (404, 428) or set(codes) & _RECONNECT:
             raise AuthFailed(name, f"{said}: the link must be connected again")
         raise SyncRefused(name, said)
 

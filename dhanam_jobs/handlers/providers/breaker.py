@@ -21,6 +21,8 @@ THRESHOLD: Final = 5
 OPEN_FOR: Final = dt.timedelta(seconds=60)
 PROBE_FOR: Final = dt.timedelta(minutes=5)
 PROBES: Final = 2
+PROBE_LOOK: Final = dt.timedelta(seconds=10)
+"""How long others wait before they ask how a probe went: most end at once, and the next one may begin then."""
 
 REGIONS: Final = {"bitso": "MX", "belvo": "MX", "plaid": "US"}
 """Where a provider's service is; others count as GLOBAL."""
@@ -53,7 +55,7 @@ def wait_s(health: Health, now: dt.datetime) -> float:
         return 0.0
     until = health.opened_at + OPEN_FOR
     if now >= until and health.probe_until is not None:
-        until = health.probe_until
+        until = min(health.probe_until, now + PROBE_LOOK)
     return max(0.0, (until - now).total_seconds())
 
 

@@ -1,22 +1,28 @@
 """How often we call each provider at most: a token bucket per provider, in this process.
 
-Several processes share a provider's allowance by each taking its part (`share`). What the provider itself says about
-limits (Retry-After) is kept in the store, where all processes see it.
+Processes share a provider's allowance: each takes its part of it (`Share`). What the provider itself says about limits
+(Retry-After) is kept in the store, where all processes see it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from dhanam_jobs.handlers.providers.errors import BudgetSpent
 
+log = logging.getLogger(__name__)
+
 PATIENCE_S: Final = 20.0
 """How long a call waits for its turn before the job gives its slot back."""
+
+COUNTED_FOR_S: Final = 30.0
+"""How long a count of the processes holds."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -39,18 +45,47 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
 }
 
 
+class Share:
+    """This process's part of every allowance: one of so many as there are processes, counted anew every 30 s.
+
+    Args:
+        processes: counts those that may call the providers; None: this one is alone.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, processes: Callable[[], Awaitable[int]] | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._processes = processes
+        self._clock = clock
+        self._until = float("-inf")
+        self._now = 1.0
+
+    async def now(self) -> float:
+        """The part, above 0 and up to 1; where nobody can be counted, what it was before."""
+        if self._processes is not None and self._clock() >= self._until:
+            # Those that ask meanwhile need no count of their own.
+            self._until = self._clock() + COUNTED_FOR_S
+            try:
+                self._now = 1 / max(1, await self._processes())
+            except Exception:
+                log.warning("the processes that share the providers' budgets could not be counted", exc_info=True)
+        return self._now
+
+
 class _Bucket:
-    """Holds up to `size` tokens and gains `rate` per second; may be overdrawn by those who wait."""
+    """Holds up to `size` tokens and gains `rate` per second, times the share; those who wait may overdraw it."""
 
     def __init__(self, size: float, rate: float, now: float) -> None:
         self._size, self._rate = size, rate
         self._tokens, self._at = size, now
 
-    def wait(self, now: float) -> float:
+    def wait(self, now: float, share: float) -> float:
         """Seconds until one token could be taken."""
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        rate = self._rate * share
+        self._tokens = min(max(1.0, self._size * share), self._tokens + (now - self._at) * rate)
         self._at = now
-        return max(0.0, (1 - self._tokens) / self._rate)
+        return max(0.0, (1 - self._tokens) / rate)
 
     def take(self) -> None:
         self._tokens -= 1
@@ -62,7 +97,7 @@ class Budget:
     Args:
         provider: for the messages.
         allowance: None for no limit.
-        share: the part of the allowance that this process takes, above 0 and up to 1.
+        share: this process's part of the allowance; None for all of it.
         clock: seconds, monotonic.
     """
 
@@ -71,23 +106,27 @@ class Budget:
         provider: str,
         allowance: Allowance | None,
         *,
-        share: float = 1.0,
+        share: Share | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
+        self._share = share or Share()
         self._clock = clock
         self._buckets: list[_Bucket] = []
         if allowance is not None:
             now = clock()
             self._buckets = [
-                _Bucket(max(1.0, allowance.burst * share), allowance.per_minute * share / 60, now),
-                _Bucket(max(1.0, allowance.per_hour * share), allowance.per_hour * share / 3600, now),
+                _Bucket(allowance.burst, allowance.per_minute / 60, now),
+                _Bucket(allowance.per_hour, allowance.per_hour / 3600, now),
             ]
 
     async def take(self) -> None:
         """Wait for a call's turn; raises BudgetSpent where that would take longer than PATIENCE_S."""
+        if not self._buckets:
+            return
+        share = await self._share.now()
         now = self._clock()
-        wait = max((bucket.wait(now) for bucket in self._buckets), default=0.0)
+        wait = max(bucket.wait(now, share) for bucket in self._buckets)
         if wait > PATIENCE_S:
             raise BudgetSpent(self._provider, wait=wait)
         for bucket in self._buckets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dhanam_jobs.engine import Discard, RetryLater, Snooze
+from dhanam_jobs.engine import Discard, Snooze
 
 
 class ProviderError(Exception):
@@ -104,13 +104,17 @@ class BudgetSpent(ProviderError):
 def as_signal(error: ProviderError) -> Exception:
     """Give what a handler raises for the error.
 
-    Permanent ones end the job; limits and open circuits wait as long as they say; our own budget costs no attempt;
-    everything else is raised as it is and follows the retry policy.
+    Permanent ones end the job; limits, open circuits and a spent budget wait as long as they say, which costs no
+    attempt; everything else is raised as it is and follows the retry policy.
     """
     if error.permanent:
         return Discard(str(error))
+    wait = rest_of(error)
+    return error if wait is None else Snooze(wait)
+
+
+def rest_of(error: ProviderError) -> float | None:
+    """Seconds for which nothing is to be asked, where that is all that is wrong; else None."""
     if isinstance(error, RateLimited | CircuitOpen):
-        return RetryLater(error.retry_after, str(error))
-    if isinstance(error, BudgetSpent):
-        return Snooze(error.wait)
-    return error
+        return error.retry_after
+    return error.wait if isinstance(error, BudgetSpent) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ import httpx2
 import msgspec
 
 from dhanam_jobs.handlers.providers import breaker
-from dhanam_jobs.handlers.providers.budget import ALLOWANCES, Allowance, Budget
+from dhanam_jobs.handlers.providers.budget import ALLOWANCES, Allowance, Budget, Share
 from dhanam_jobs.handlers.providers.errors import (
     CircuitOpen,
     ProviderError,
@@ -71,7 +71,7 @@ class Side:
         *,
         name: str,
         timeout: float,
-        share: float,
+        share: Share | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.name = name
@@ -109,7 +109,7 @@ class Providers:
         cipher: opens the connections' tokens; None where no ENCRYPTION_KEY is set.
         allowances: calls that we allow ourselves at the real providers; None for no limit.
         timeout: seconds for one call.
-        share: this process's part of the allowances.
+        processes: counts those that share the allowances; None: this one has them for itself.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Providers:
         sandbox: Endpoints | None = None,
         allowances: Mapping[str, Allowance] | None = ALLOWANCES,
         timeout: float = CALL_TIMEOUT_S,
-        share: float = 1.0,
+        processes: Callable[[], Awaitable[int]] | None = None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self.cipher = cipher
@@ -130,11 +130,11 @@ class Providers:
         self.scanning = asyncio.Lock()
         """Held while a chain is read block by block: one reader of this process at a time."""
         self._store = store
-        self._live = Side(live, client, allowances, name="", timeout=timeout, share=share)
+        self._live = Side(live, client, allowances, name="", timeout=timeout, share=Share(processes))
         self._sandbox = None
         if sandbox is not None:
             # A stand-in on this machine needs no sparing.
-            self._sandbox = Side(sandbox, client, None, name="sandbox", timeout=timeout, share=1.0)
+            self._sandbox = Side(sandbox, client, None, name="sandbox", timeout=timeout)
 
     @classmethod
     @asynccontextmanager
@@ -147,6 +147,7 @@ class Providers:
         sandbox: Endpoints | None = None,
         allowances: Mapping[str, Allowance] | None = ALLOWANCES,
         timeout: float = CALL_TIMEOUT_S,
+        processes: Callable[[], Awaitable[int]] | None = None,
     ) -> AsyncIterator[Providers]:
         """Providers with a client of their own, closed at the end."""
         limits = httpx2.Limits(max_connections=50, max_keepalive_connections=20)
@@ -161,6 +162,7 @@ class Providers:
                 sandbox=sandbox,
                 allowances=allowances,
                 timeout=timeout,
+                processes=processes,
             )
 
     def side(self, *, demo: bool) -> Side:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
 from dhanam_jobs.handlers.providers import BudgetSpent, ProviderTimeout, ProviderUnavailable, RateLimited, SyncFailed
-from dhanam_jobs.handlers.providers.budget import Allowance, Budget
+from dhanam_jobs.handlers.providers.budget import Allowance, Budget, Share
 from dhanam_jobs.handlers.providers.transport import Transport, retry_after_s
 from dhanam_jobs.handlers.sandbox.server import running_sandbox
 from dhanam_jobs.handlers.sandbox.world import Fault, World
@@ -134,3 +135,31 @@ async def test_a_budget_holds_over_an_hour() -> None:
             continue
         taken += 1
     assert taken == 10
+
+
+async def test_processes_share_a_budget_and_count_themselves_anew() -> None:
+    """Of four, each may make a fourth of the calls; a count that fails leaves the share as it was."""
+    now, counts = [0.0], [4, 0, 1]
+
+    async def processes() -> int:
+        if (found := counts.pop(0)) == 0:
+            raise ConnectionError("Redis is away")
+        return found
+
+    share = Share(processes, clock=lambda: now[0])
+    budget = Budget("bitso", Allowance(per_minute=2, per_hour=1000, burst=4), share=share, clock=lambda: now[0])
+
+    async def calls() -> int:
+        for made in itertools.count():
+            try:
+                await budget.take()
+            except BudgetSpent:
+                return made
+        return -1
+
+    assert await calls() == 1
+    now[0] = 31
+    assert await calls() == 0
+    now[0] = 400
+    assert await calls() == 4
+    assert counts == []

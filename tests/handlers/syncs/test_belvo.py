@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dhanam_jobs.handlers.providers import AuthFailed, ProviderError, ProviderTimeout, RateLimited
+from dhanam_jobs.handlers.providers import (
+    AuthFailed,
+    InstitutionUnavailable,
+    ProviderError,
+    ProviderNotConfigured,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    SyncRefused,
+)
 from dhanam_jobs.handlers.sandbox.world import Fault
 from dhanam_jobs.handlers.syncs.ground import NoSpace
 
@@ -156,7 +165,14 @@ async def test_odd_but_legal_entries_cost_only_themselves(bank: Bank) -> None:
         (400, "login_error", AuthFailed),
         (428, "token_required", AuthFailed),
         (400, "too_many_sessions", RateLimited),
-        (408, "timeout", ProviderTimeout),
+        (400, "invalid_link", AuthFailed),
+        (401, "consent_without_accounts", AuthFailed),
+        (400, "institution_down", InstitutionUnavailable),
+        (408, "request_timeout", ProviderTimeout),
+        (401, "authentication_failed", ProviderNotConfigured),
+        (403, "access_to_resource_denied", ProviderNotConfigured),
+        (400, "invalid_period", SyncRefused),
+        (500, "unexpected_error", ProviderUnavailable),
     ],
 )
 async def test_errors_are_told_apart_by_their_code(

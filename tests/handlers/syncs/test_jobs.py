@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dhanam_jobs.engine import Engine, Job, JobFailed, JobState, Queue, Worker
@@ -136,24 +138,80 @@ async def test_lost_access_fails_at_once_and_the_owner_gets_one_letter(
 async def test_an_outage_is_tried_again_later_and_a_limit_when_it_ends(
     bank: Bank, works: Works, wait_until: WaitUntil
 ) -> None:
-    """By the queue, not within the attempt: one request each, and the waits are the policy's and Retry-After's."""
+    """By the queue, not within the attempt: one request each; the waits are the policy's and Retry-After's, which costs
+    no attempt."""
     await bank.bitso("down", balances=MXN)
     await bank.bitso("busy", balances=MXN)
     bank.world.faults.append(Fault(path="/bitso/v3/balance/", status=503))
     down = await works.sync("down")
     await wait_until(lambda: _state(down, JobState.DELAYED), "the first is delayed")
     bank.world.faults.append(Fault(path="/bitso/v3/balance/", status=420, headers={"Retry-After": "77"}))
+    before = time.time() * 1000
     busy = await works.sync("busy")
     await wait_until(lambda: _state(busy, JobState.DELAYED), "the second is delayed")
 
-    waits = []
-    for job in (down, busy):
+    failed, limited = await down.info(), await busy.info()
+    assert failed is not None
+    assert failed.due_ms is not None
+    assert limited is not None
+    assert limited.due_ms is not None
+    assert round((failed.due_ms - failed.errors[-1].at_ms) / 1000) == 5
+    assert 77_000 <= limited.due_ms - before < 137_000
+    assert (limited.snoozes, limited.errors) == (1, [])
+    assert len(bank.world.asked) == 2
+
+
+async def test_a_limit_for_all_of_us_rests_the_provider_and_nobody_else(
+    bank: Bank, works: Works, wait_until: WaitUntil
+) -> None:
+    """No attempt is counted, nothing more is asked, and when it ends all go on."""
+    for name in ("one", "two"):
+        await bank.bitso(name, balances=MXN)
+    await bank.plaid(accounts=[])
+    bank.world.faults.append(Fault(path="/bitso/v3/ticker", status=429, headers={"Retry-After": "600"}))
+    one = await works.sync("one")
+    await wait_until(lambda: _rests(works, "bitso"), "Bitso rests")
+    asked = len(bank.world.asked_of("/bitso"))
+
+    two = await works.sync("two")
+    other = await (await works.sync("bank", "plaid")).result(timeout=20)
+    waiting = await two.info()
+
+    assert other["provider"] == "plaid"
+    assert len(bank.world.asked_of("/bitso")) == asked
+    assert waiting is not None
+    assert waiting.state is JobState.WAITING
+    await bank.store.provider_health.change(
+        "bitso", "MX", lambda row: msgspec.structs.replace(row, rate_limited=False, rate_limit_reset_at=None)
+    )
+    await works.queue.limits.free_key("bitso")
+    for job in (one, two):
+        assert (await job.result(timeout=20))["accounts"] == 1
         info = await job.info()
         assert info is not None
-        assert info.due_ms is not None
-        waits.append(round((info.due_ms - info.errors[-1].at_ms) / 1000))
-    assert waits == [5, 77]
-    assert len(bank.world.asked) == 2
+        assert (info.attempt, info.errors) == (1, [])
+
+
+async def test_an_open_circuit_costs_no_attempt_and_tells_nobody(
+    bank: Bank, works: Works, wait_until: WaitUntil
+) -> None:
+    """A short outage must not fail, with a letter each, all the syncs that come while it lasts."""
+    await bank.bitso("one", balances=MXN)
+    opened = bank.providers.now()
+    await bank.store.provider_health.change(
+        "bitso", "MX", lambda row: msgspec.structs.replace(row, circuit_breaker_open=True, opened_at=opened)
+    )
+
+    job = await works.sync("one")
+    await wait_until(lambda: _rests(works, "bitso"), "Bitso rests")
+
+    state = await works.queue.limits.of_key("bitso")
+    info = await job.info()
+    assert state.free_in is not None
+    assert 30 < state.free_in <= 60
+    assert info is not None
+    assert (info.state, info.errors, bank.world.asked) == (JobState.WAITING, [], [])
+    assert (await works.letters.counts()).waiting == 0
 
 
 async def test_a_limit_that_is_known_costs_neither_a_request_nor_an_attempt(
@@ -267,6 +325,10 @@ async def test_wallets_of_all_are_children_by_user(bank: Bank, works: Works) -> 
     assert (nothing["synced"], nothing["total"]) == (0, 0)
     assert (everybody["synced"], everybody["total"], everybody["errors"]) == (2, 2, 0)
     assert len(bank.world.asked_of("/bitcoin/address/1BoatSLRHtKNngkdXEeobR76b53LETtpyT/txs")) == 2
+
+
+async def _rests(works: Works, key: str) -> bool:
+    return bool((await works.queue.limits.of_key(key)).free_in)
 
 
 async def _state(job: Job, state: JobState) -> bool:
