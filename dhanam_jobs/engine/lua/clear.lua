@@ -31,11 +31,15 @@ redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; aft
 local in_line = redis.call('ZRANGE', root .. 'keyed', 0, limit - 1)
 if #in_line > 0 then
   for _, id in ipairs(in_line) do
-    leave_line(id, string.match(redis.call('HGET', root .. 'index', id) or '', '^keyed (.*)$') or '')
-    redis.call('HDEL', root .. 'index', id)
-    forget_notes({id})
+    local state, _, place, fields = find(id)
+    if fields then
+      places = remove_live(id, state, place, fields, nil, places)
+    else -- its body is gone
+      leave_line(id, string.match(redis.call('HGET', root .. 'index', id) or '', '^keyed (.*)$') or '')
+      redis.call('HDEL', root .. 'index', id)
+      redis.call('HINCRBY', root .. 'meta', 'removed', 1)
+    end
   end
-  redis.call('HINCRBY', root .. 'meta', 'removed', #in_line)
   tell(#in_line, 'removed', table.concat(in_line, ' '))
   return {'more', #in_line}
 end

@@ -143,3 +143,20 @@ async def test_no_entry_id_is_given_a_second_time(ground: Ground) -> None:
     await ground.register()
     assert await ground.enqueue() == "5-9999999999999-8"
     await ground.run_dry()
+
+
+async def test_a_job_in_the_line_of_its_key_leaves_nothing_behind_at_the_step_that_removes_it(ground: Ground) -> None:
+    """Its unique key goes to the next in line, so that nobody joins what is gone; who waited for it waits no more."""
+    first = await ground.enqueue(unique="k", fields=["key", "tenant"], id="first")
+    second = await ground.enqueue(payload="2", unique="k", fields=["key", "tenant"])
+    await ground.run(scripts.WAIT, 60_000, first)
+    assert await ground.run(scripts.CLEAR, 0, 1) == [b"more", 1]
+    assert await ground.find(first) is None
+    assert await ground.command("EXISTS", ground.key("waited")) == 0
+    assert await ground.find(second) == "waiting"
+    third = await ground.enqueue(unique="k", fields=["key", "tenant"])
+    assert third not in (first, second)
+    assert await ground.run(scripts.CLEAR, 0, 1) == [b"more", 1]
+    assert await ground.find(third) == "waiting"
+    assert await ground.run(scripts.CLEAR, 0, 1) == [b"more", 1]
+    assert await ground.run(scripts.CLEAR, 0, 1) == [b"cleared", 0]
