@@ -326,3 +326,18 @@ async def test_a_debounced_call_replaces_a_waiting_job_that_never_moved(ground: 
     ground.now += 5_000
     assert (await one_claim(ground))[2]["payload"] == "2"
     await ground.run_dry()
+
+
+@pytest.mark.parametrize("mode", [DEBOUNCE, LAST])
+async def test_a_job_with_a_limit_key_that_came_back_keeps_its_data(ground: Ground, mode: dict[str, Any]) -> None:
+    """It has run, or was about to: what comes next waits for it, as it would without a limit key."""
+    await ground.register()
+    first = await ground.enqueue(payload="1", fields=["key", "tenant"], **mode)
+    ground.now += 5_000
+    await ground.settle(outcome(await one_claim(ground), "released"))
+    second = await ground.enqueue(payload="2", fields=["key", "tenant"], **mode)
+    assert second != first
+    assert await ground.find(second) == "blocked"
+    place, _, fields = await one_claim(ground)
+    assert (place, fields["id"], fields["payload"]) == ("admitted:5", first, "1")
+    await ground.run_dry()

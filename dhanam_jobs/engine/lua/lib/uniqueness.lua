@@ -1,4 +1,5 @@
--- Who holds a unique key, and what becomes of one more job that asks for it. Needs root, places, events, moves, finding.
+-- Who holds a unique key, and what becomes of one more job that asks for it. Needs root, places, events, limits, moves,
+-- finding.
 -- `unique` maps a key to `<SHA-1 of name and payload> <id>` of its holder; `held:<key>` lists, in the same form, the jobs
 -- that wait for it; `throttled:<key>` is `<until ms> <id>`. A job's field `unique_mode` says that newer data may take
 -- the place of its own until it starts.
@@ -8,8 +9,10 @@ local function digest_of(name, payload)
 end
 
 -- True where the job has run, or was about to: what was started keeps its data.
-local function has_started(place, fields)
+local function has_started(id, place, fields)
   if string.find(place, '^front:') then return true end
+  local in_line = redis.call('ZSCORE', root .. 'keyed', id)
+  if in_line and math.floor(in_line / STEP) % 2 == 0 then return true end
   for i = 1, #fields, 2 do
     local field = fields[i]
     if field == 'attempt' or field == 'stalls' or field == 'snoozes' or field == 'waits' then return true end
@@ -59,7 +62,7 @@ local function decide(request, name, payload)
   local following = redis.call('LINDEX', root .. 'held:' .. key, -1)
   local last = string.sub(following or owner, 42)
   local state, _, place, fields, entry = find(last)
-  if not place or state == 'active' or has_started(place, fields) then return 'held' end
+  if not place or state == 'active' or has_started(last, place, fields) then return 'held' end
   if mode == 'keep_last' and state == 'waiting' then
     if string.sub(owner, 1, 40) == digest then return 'join', last end
     return 'held' -- in its own place it would go to the end of the queue with each call
