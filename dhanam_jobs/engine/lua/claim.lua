@@ -14,5 +14,6 @@ redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; aft
 redis.call('HSET', row, 'call', ARGV[3], 'settled', ARGV[3], 'verdicts', '')
 local places = promote(meta[1] or '', 200)
 if meta[2] then return {'paused', now} end
-local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places, meta[3], meta[4], meta[5])
+local taken, due = claim(ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), places, meta[3], meta[4],
+  meta[5] or noted_keyed)
 return {'ok', now, '', due, unpack(taken)}

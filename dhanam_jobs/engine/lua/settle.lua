@@ -195,5 +195,5 @@ if want == 0 then
   return {'ok', now, verdicts, ''}
 end
 if meta[4] or any_limited then meta[4] = redis.call('HGET', root .. 'meta', 'limited_until') end
-local taken, due = claim(worker, want, tonumber(ARGV[5]), places, meta[3], meta[4], meta[5])
+local taken, due = claim(worker, want, tonumber(ARGV[5]), places, meta[3], meta[4], meta[5] or noted_keyed)
 return {'ok', now, verdicts, due, unpack(taken)}

@@ -9,7 +9,7 @@ import pytest
 from dhanam_jobs.engine import scripts
 from tests.engine.conftest import Keys
 from tests.engine.lua.conftest import RefusedUnchanged
-from tests.engine.lua.ground import Ground, id_of, outcome
+from tests.engine.lua.ground import Ground, claims_of, id_of, outcome
 
 
 async def said(ground: Ground, key: str = "") -> list[Any]:
@@ -140,3 +140,35 @@ async def test_a_key_of_a_wrong_type_refuses_a_claim(
     await ground.register()
     await ground.enqueue(fields=["key", "a"])
     await refused_unchanged(name, lambda: ground.run(scripts.CLAIM, "ana", ground.call(), 5, 0))
+
+
+async def test_a_queue_with_both_limits_keeps_both(ground: Ground) -> None:
+    """Starts that are left in the period don't let more jobs run at once."""
+    await ground.register()
+    await ground.run(scripts.LIMIT, "queue", "", 2, 4, 60_000)
+    for _ in range(6):
+        await ground.enqueue()
+    claims = await ground.claim(10)
+    assert len(claims) == 2
+    assert await ground.claim(10) == []
+    await ground.settle(*map(outcome, claims))
+    assert len(await ground.claim(10)) == 2
+    await ground.run(scripts.LIMIT, "queue", "", 0, 0, 0)
+    await ground.run_dry()
+
+
+async def test_the_first_job_with_a_key_that_becomes_due_is_claimed_by_the_trip_that_finds_it(ground: Ground) -> None:
+    """By a claim and by a settle: left behind, it would wait until something else rings."""
+    await ground.register()
+    first = await ground.enqueue(delay=1_000, fields=["key", "tenant"])
+    ground.now += 1_000
+    (claim,) = await ground.claim(5)
+    assert id_of(claim) == first
+    await ground.run(scripts.CLEAR, 1, 100)
+    await ground.enqueue()
+    second = await ground.enqueue(delay=1_000, fields=["key", "tenant"])
+    (plain,) = await ground.claim(5)
+    ground.now += 1_000
+    reply = await ground.settle(outcome(plain), want=5)
+    assert [id_of(claim) for claim in claims_of(reply)] == [second]
+    await ground.run_dry()

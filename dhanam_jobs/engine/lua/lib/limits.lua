@@ -107,6 +107,7 @@ local function refresh(key)
   if not turn or math.floor(turn / STEP) ~= code then give_turn(key, code) end
 end
 
+-- True once this call has put a job into a line: what it read of `meta` before is out of date.
 local noted_keyed = false
 
 -- Puts a job into the line of its key: behind those of its level, or before them with what came back.
@@ -207,7 +208,8 @@ local function queue_room(limit, until_ms, want, places)
       local pending = redis.pcall('XPENDING', root .. place, 'workers')
       active = active + (not pending.err and pending[1] or 0)
     end
-    want = math.max(0, math.min(want, concurrency - active))
+    want = math.min(want, concurrency - active)
+    if want <= 0 then return 0 end -- whoever ends one starts the next
   end
   if starts > 0 then return starts_left(root .. 'starts', starts, period, math.max(1, want)) end
   return want
