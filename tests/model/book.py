@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.model.parts import ENDED, Ended, Job, Plan, Row
+from tests.model.turns import Turns
 
 PROMOTE_AT_MOST = 200
 
@@ -50,6 +51,7 @@ class Book:
     swept: int | None = None
     grace: int | None = None
     freed_by_hand: set[str] = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
     claims: dict[str, int] = field(default_factory=dict)
     returns: dict[str, int] = field(default_factory=dict)
     _sequence: int = 0
@@ -65,7 +67,8 @@ class Book:
 
     def places(self) -> list[str]:
         """The streams that were ever used, in the order of claims."""
-        return sorted(self.streams, key=lambda place: (place[-1], place))
+        kinds = ("front", "waiting", "admitted")
+        return sorted(self.streams, key=lambda place: (place[-1], kinds.index(place.partition(":")[0])))
 
     def waiting_in(self, place: str) -> list[str]:
         """What waits in one place, first in first."""
@@ -89,14 +92,19 @@ class Book:
     # -- moves ----------------------------------------------------------------------------------------------------
 
     def put_waiting(self, job: Job, kind: str = "waiting", *, home: bool = False) -> None:
-        """At the end of its level, or of its level's front."""
+        """At the end of its level, or of its level's front; with a key, in the line of that key."""
         job.place = f"{kind}:{job.level}"
-        job.state, job.holder, job.home, job.due = "waiting", "", home, None
+        job.state, job.holder, job.home, job.due, job.front = "waiting", "", home, None, kind == "front"
+        if job.key:
+            job.place = "keyed"
+            self.turns.line_up(job)
+            self.jobs[job.id] = job
+            return
         self.streams.setdefault(job.place, []).append(job.id)
         self.jobs[job.id] = job
 
     def put_delayed(self, job: Job, due: int) -> None:
-        job.state, job.place, job.holder, job.home, job.due = "delayed", "", "", False, due
+        job.state, job.place, job.holder, job.home, job.due, job.front = "delayed", "", "", False, due, False
         self.delayed.append((due, self.sequence(), job.id))
         self.delayed.sort()
         self.jobs[job.id] = job
@@ -110,13 +118,15 @@ class Book:
         self.jobs[job.id] = job
 
     def put_parked(self, job: Job) -> None:
-        job.state, job.place, job.holder, job.home = "parked", "", "", False
+        job.state, job.place, job.holder, job.home, job.front = "parked", "", "", False, False
         self.parked.append((job.fields["name"], self.sequence(), job.id))
         self.parked.sort()
 
     def take_out(self, job: Job) -> None:
         """From where it is; it is still to be put somewhere, or to end."""
-        if job.state in ("waiting", "active"):
+        if job.place == "keyed":
+            self.turns.leave(job)
+        elif job.state in ("waiting", "active"):
             self.streams[job.place].remove(job.id)
         elif job.state == "delayed":
             self.delayed = [item for item in self.delayed if item[2] != job.id]
@@ -139,23 +149,25 @@ class Book:
             self.put_waiting(job)
         return len(due)
 
-    def claim(self, worker: str, want: int, fair: Sequence[str] = ()) -> list[tuple[str, str]]:
-        """Hands out at most `want` jobs, those of `fair` first: (place, id) of each."""
-        taken = []
+    def running(self) -> dict[str, int]:
+        """How many jobs of each key are active."""
+        keys = [job.key for job in self.jobs.values() if job.state == "active" and job.key]
+        return {key: keys.count(key) for key in keys}
 
-        def take(job_id: str) -> None:
-            job = self.jobs[job_id]
-            job.state, job.holder = "active", worker
-            self.claims[job_id] = self.claims.get(job_id, 0) + 1
-            taken.append((job.place, job_id))
+    def start(self, worker: str, job_id: str) -> None:
+        """A worker is given a job; one with a key leaves its line for the stream of what runs."""
+        job = self.jobs[job_id]
+        if job.place == "keyed":
+            self.turns.leave(job)
+            job.place = f"admitted:{job.level}"
+            self.streams.setdefault(job.place, []).append(job_id)
+        job.state, job.holder = "active", worker
+        self.claims[job_id] = self.claims.get(job_id, 0) + 1
 
-        for job_id in fair:
-            take(job_id)
-        for place in self.places():
-            for job_id in self.waiting_in(place):
-                if len(taken) < want:
-                    take(job_id)
-        return taken
+    def claim(self, want: int, fair: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """What is to be handed out where no job with a key waits: (place, id) of each, those of `fair` first."""
+        rest = [job_id for place in self.places() for job_id in self.waiting_in(place) if job_id not in fair]
+        return [(self.jobs[job_id].place, job_id) for job_id in [*fair, *rest][:want]]
 
     def comes_back(self, job: Job) -> None:
         """One more run of it is allowed."""
@@ -257,7 +269,7 @@ class Book:
             "beside": {
                 job.id: (job.level, job.due if job.state == "blocked" else None, job.fields)
                 for job in self.jobs.values()
-                if job.state in ("delayed", "blocked", "parked")
+                if job.state in ("delayed", "blocked", "parked") or job.place == "keyed"
             },
             "index": {job.id: job.place or job.state for job in self.jobs.values() if not job.home},
             "unique": dict(self.unique),
@@ -285,4 +297,6 @@ class Book:
             "trash": {name: sorted(ids) for name, ids in self.trash.items() if ids},
             "paused": self.paused,
             "max_length": self.max_length,
+            "running": self.running(),
+            **self.turns.picture(self.now),
         }

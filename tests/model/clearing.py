@@ -26,6 +26,12 @@ async def clear(field: Field, rng: Random) -> None:
         field.expect("clearing", (what, count), (b"trash", 0))
         await _tidy(field, rng)
         return
+    line = sorted(item for line in book.turns.lines.values() for item in line)[:CLEAR_AT_ONCE]
+    if line:
+        for _, _, job_id in line:
+            book.remove_live(book.jobs[job_id])
+        field.expect("clearing", (what, count), (b"more", len(line)))
+        return
     blocked = sorted(book.blocked, key=lambda job_id: (book.blocked[job_id], job_id.encode()))[:CLEAR_AT_ONCE]
     for job_id in blocked:
         job = book.jobs[job_id]
@@ -58,6 +64,7 @@ async def clear(field: Field, rng: Random) -> None:
     for noted in (book.cancelling, book.joined, book.notes, book.runs):
         noted.clear()
     book.delayed.clear()
+    book.turns.limited_until = None
     book.parked.clear()
     book.lists = {state: [] for state in ENDED}
     if rng.random() < 0.7:

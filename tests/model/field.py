@@ -16,7 +16,7 @@ import redis.asyncio as redis_async
 
 from dhanam_jobs.engine import Engine, Queue
 from dhanam_jobs.engine.inspection import inspect_queue
-from dhanam_jobs.engine.scripts import FIND, STATS, Script
+from dhanam_jobs.engine.scripts import FIND, LIMITS, STATS, Script
 from tests.model.book import Book
 from tests.model.parts import ENDED, LIVE, Ended, Job
 from tests.model.picture import Seen, look
@@ -29,6 +29,7 @@ LEVELS = (2, 5, 9)
 NAMES = ("add", "sub")
 PAYLOADS = ("1", "[]", '{"x":{}}')
 KEYS = ("k1", "k2", "k3")
+TENANTS = ("t1", "t2", "t3", "t4")
 IDS = ("i1", "i2", "i3")
 
 
@@ -74,6 +75,7 @@ class Field:
             dead_wanted=choices.choice([0, 2, 10_000]),
             max_stalls=choices.choice([0, 1, 2]),
         )
+        self.keyed: float = choices.choice([0, 0.3, 0.7])
         self.engine.time_override = START_MS
         self.hands: dict[str, Hand] = {}
         self.seen = Seen({})
@@ -121,6 +123,8 @@ class Field:
         }
         if "unique" in fields:
             parts["unique"] = fields["unique"]
+        if "key" in fields:
+            parts["key"] = fields["key"]
         for name in ("meta", "errors"):
             if name in fields:
                 parts[name] = json.loads(fields[name])
@@ -141,7 +145,7 @@ class Field:
     async def check(self, rng: Random) -> None:
         """Everything that is stored is as the book says, and what must always be true is."""
         before = self.seen
-        self.seen = await look(self.client, self.queue.root)
+        self.seen = await look(self.client, self.queue.root, self.book.now)
         if self.seen.strange:
             raise Mismatch("; ".join(self.seen.strange))
         wanted = self.book.picture()
@@ -165,6 +169,7 @@ class Field:
         live = [job_id for stream in picture["streams"].values() for job_id, _, _ in stream]
         live += [job_id for _, job_id in picture["delayed"]] + list(picture["blocked"])
         live += [job_id for _, job_id in picture["parked"]]
+        live += [one for line in picture["lines"].values() for one in line]
         if len(set(live)) != len(live) or set(live) & set(picture["records"]):
             raise Mismatch(f"a job is in two states: {sorted(live)}, ended {sorted(picture['records'])}")
         counters = picture["counters"]
@@ -192,13 +197,34 @@ class Field:
 
     def _wakes(self) -> None:
         """Nothing that could run is left without a token at the bell, or somebody who watches the clock for it."""
-        book, seen = self.book, self.seen
+        book, seen, turns = self.book, self.seen, self.book.turns
+        running = book.running()
+        turns.observe(running, book.now)
+        opening: list[int] = []
+        ready = sum(len(book.waiting_in(place)) for place in book.streams)
+        for key, line in turns.lines.items():
+            room, opens = turns.room_of(key, running.get(key, 0), book.now)
+            rests = seen.resting.get(key)
+            if room and seen.turns.get(key) != line[0][0] and (rests is None or rests > book.now):
+                raise Mismatch(f"key {key} may start a job, but has turn {seen.turns.get(key)} and rests until {rests}")
+            if opens and key not in seen.turns and (rests is None or rests > opens):
+                raise Mismatch(f"key {key} may start a job at {opens}, but rests until {rests}")
+            ready += room > 0
+            if opens:
+                opening.append(opens)
         if book.paused or seen.bell:
             return
-        if book.count("waiting"):
-            raise Mismatch(f"{book.count('waiting')} jobs wait, but no bell rings")
-        if book.delayed and (seen.watch is None or seen.watch[1] > book.delayed[0][0]):
-            raise Mismatch(f"job due at {book.delayed[0][0]}, but the watch is {seen.watch} and no bell rings")
+        room, opens = turns.room_of_queue(1, book.count("active"), book.now)
+        opened = turns.lines or turns.limits or turns.limited_until
+        if ready and room and not (opened and seen.watch and seen.watch[1] <= book.now):
+            raise Mismatch(f"{ready} jobs or keys could start, but no bell rings and the watch is {seen.watch}")
+        if opens and (ready or opening):
+            opening = [opens]
+        elif not room:
+            opening = []  # whoever ends a job claims the next, or rings
+        opening += [book.delayed[0][0]] if book.delayed else []
+        if opening and (seen.watch is None or seen.watch[1] > min(opening)):
+            raise Mismatch(f"something may start at {min(opening)}, but the watch is {seen.watch} and no bell rings")
 
     async def _ask(self, rng: Random) -> None:
         """Counts, and the states of some jobs, as the queue itself tells them."""
@@ -213,6 +239,27 @@ class Field:
         if state == "ended":
             state = json.loads(reply[1])["state"]
         self.expect(f"the state of {job_id}", state, book.state_of(job_id))
+        await self._ask_limits(rng)
+
+    async def _ask_limits(self, rng: Random) -> None:
+        """What limits the queue or a key, and when it opens."""
+        book, turns = self.book, self.book.turns
+        key = rng.choice(["", *TENANTS])
+        _, limit, running, waiting, opens, own = await self.run(LIMITS, key)
+        if key == "":
+            active = book.count("active")
+            room, at = turns.room_of_queue(1, active, book.now)
+            what = "queue"
+            wanted = (active, book.count("waiting"), 0 if room else at or -1, 1)
+        else:
+            active = book.running().get(key, 0)
+            room, at = turns.room_of(key, active, book.now)
+            what = f"key:{key}" if f"key:{key}" in turns.limits else "keys"
+            wanted = (active, len(turns.lines.get(key, [])), 0 if room else at or -1, int(what != "keys"))
+        text = " ".join(map(str, turns.limits.get(what, ())))
+        self.expect(
+            f"the limit of {key or 'the queue'}", (limit.decode(), running, waiting, opens, own), (text, *wanted)
+        )
 
     # -- the model's part of what several verbs do ------------------------------------------------------------------
 

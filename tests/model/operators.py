@@ -12,7 +12,7 @@ from tests.model.parts import ENDED, Ended, Job
 STATES = ("waiting", "active", "delayed", "blocked", "parked", *ENDED)
 RESTING = ("waiting", "delayed", "blocked", "parked")
 #: What a revived job takes along of its entry.
-TAKEN_ALONG = ("name", "payload", "unique", "errors", "meta")
+TAKEN_ALONG = ("name", "payload", "unique", "key", "errors", "meta")
 
 
 async def cancel(field: Field, rng: Random) -> None:
@@ -163,7 +163,7 @@ async def edit(field: Field, rng: Random) -> None:
         return
     field.expect("the edit", reply, "edited")
     job.fields["payload"] = payload
-    if state == "waiting":
+    if state == "waiting" and not job.key:
         kind = job.place.partition(":")[0]
         book.take_out(job)
         book.put_waiting(job, kind)
@@ -192,10 +192,9 @@ async def reprioritise(field: Field, rng: Random) -> None:
         else:
             verdicts.append("moved")
             if state == "waiting":
-                kind = job.place.partition(":")[0]
                 book.take_out(job)
                 job.level = level
-                book.put_waiting(job, kind)
+                book.put_waiting(job, "front" if job.front else "waiting")
             job.level = level
     field.expect("the new levels", [verdict.decode() for verdict in reply], verdicts)
 

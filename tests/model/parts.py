@@ -27,6 +27,7 @@ class Job:
     home: bool = False
     due: int | None = None
     created: int | None = None
+    front: bool = False
 
     @property
     def digest(self) -> str:
@@ -35,7 +36,12 @@ class Job:
     @property
     def started(self) -> bool:
         """True where it has run, or was about to."""
-        return self.place.startswith("front") or any(name in self.fields for name in ("attempt", "stalls", "snoozes"))
+        return self.front or any(name in self.fields for name in ("attempt", "stalls", "snoozes"))
+
+    @property
+    def key(self) -> str:
+        """For whom it runs; '' where nobody limits it."""
+        return self.fields.get("key", "")
 
 
 @dataclass

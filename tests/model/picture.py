@@ -15,6 +15,8 @@ from tests.model.parts import ENDED
 
 #: The due time of what never is.
 NEVER = 2**62
+#: What a level and front take of a score, as `limits.lua` has it.
+STEP = 10**14
 
 
 def raw_client(url: str) -> redis_async.Redis:
@@ -36,6 +38,8 @@ class Seen:
     strange: list[str] = field(default_factory=list)
     bell: bool = False
     watch: tuple[str, int] | None = None
+    turns: dict[str, int] = field(default_factory=dict)
+    resting: dict[str, int] = field(default_factory=dict)
 
 
 def _texts(flat: list[bytes]) -> dict[str, str]:
@@ -58,15 +62,17 @@ def _ended(text: bytes) -> tuple[str, int, int]:
 def _reader(name: str) -> list[tuple[Any, ...]]:
     """The commands that read a key, by its name."""
     kind = name.partition(":")[0]
-    if kind in ("front", "waiting"):
+    if kind in ("front", "waiting", "admitted"):
         return [("XRANGE", "-", "+"), ("XPENDING", "workers", "-", "+", 100_000)]
-    if kind in ("delayed", "blocked", "parked", "waited", "workers", "schedules", "dead", *ENDED):
+    if kind in ("delayed", "blocked", "parked", "waited", "workers", "schedules", "dead", "keyed", *ENDED):
         return [("ZRANGE", 0, -1, "WITHSCORES")]
     if kind in ("trash",):
         return [("ZRANGE", 0, -1)] if name in ("trash:delayed", "trash:parked") else [("HKEYS",)]
-    if kind in ("held", "log", "inbox"):
+    if kind in ("turns", "resting"):
+        return [("ZRANGE", 0, -1, "WITHSCORES")]
+    if kind in ("held", "log", "inbox", "starts"):
         return [("LRANGE", 0, -1)]
-    if kind in ("throttled", "result"):
+    if kind in ("throttled", "result", "limited"):
         return [("GET",)]
     if name == "bell":
         return [("ZRANGE", 0, -1)]
@@ -75,8 +81,8 @@ def _reader(name: str) -> list[tuple[Any, ...]]:
     return [("HGETALL",)]
 
 
-async def look(client: redis_async.Redis, root: str) -> Seen:
-    """The queue as it is now; nothing else may write meanwhile."""
+async def look(client: redis_async.Redis, root: str, now: int) -> Seen:
+    """The queue as it is at that time (ms); nothing else may write meanwhile."""
     keys: Any = await client.keys(root.replace("{", "\\{") + ":*")
     names = sorted(key.decode()[len(root) + 1 :] for key in keys)
     async with client.pipeline(transaction=False) as pipe:
@@ -84,10 +90,10 @@ async def look(client: redis_async.Redis, root: str) -> Seen:
             for command, *words in _reader(name):
                 pipe.execute_command(command, f"{root}:{name}", *words)
         replies = iter(await pipe.execute())
-    return _picture({name: [next(replies) for _ in _reader(name)] for name in names})
+    return _picture({name: [next(replies) for _ in _reader(name)] for name in names}, now)
 
 
-def _picture(found: dict[str, list[Any]]) -> Seen:
+def _picture(found: dict[str, list[Any]], now: int) -> Seen:
     def pairs(name: str) -> list[tuple[str, int]]:
         flat = found.pop(name, [[]])[0]
         return [(member.decode(), _whole(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
@@ -109,7 +115,7 @@ def _picture(found: dict[str, list[Any]]) -> Seen:
         found.pop(name, None)
 
     streams: dict[str, list[tuple[str, str, dict[str, str]]]] = {}
-    for kind in ("front", "waiting"):
+    for kind in ("front", "waiting", "admitted"):
         for level, (entries, pending) in family(kind):
             place = f"{kind}:{level}"
             holders = {item[0].decode(): item[1].decode() for item in pending}
@@ -125,7 +131,7 @@ def _picture(found: dict[str, list[Any]]) -> Seen:
         seen.strange.append(f"places {meta.get('places')!r}, but the streams are {sorted(streams)}")
 
     index = table("index")
-    bare = {}
+    bare, keyed = {}, {}
     members = {state: pairs(state) for state in ("delayed", "blocked", "parked")}
     beside = {}
     for job_id, (flat,) in family("job"):
@@ -138,7 +144,9 @@ def _picture(found: dict[str, list[Any]]) -> Seen:
         there = {"delayed": members["delayed"], "parked": members["parked"]}.get(place)
         if there is not None and rest not in dict(there):
             seen.strange.append(f"index {job_id}: {where!r} leads nowhere")
-        if place.startswith(("front", "waiting")) and seen.entries.get(job_id) != rest:
+        if place == "keyed":
+            keyed[job_id] = rest
+        if place.startswith(("front", "waiting", "admitted")) and seen.entries.get(job_id) != rest:
             seen.strange.append(f"index {job_id}: {where!r}, but the entry is {seen.entries.get(job_id)}")
 
     seen.records = {name: text.encode() for name, text in table("ended").items()}
@@ -162,7 +170,36 @@ def _picture(found: dict[str, list[Any]]) -> Seen:
             if bare.get(job_id) not in ("delayed", "blocked", "parked"):
                 beside.pop(job_id, None)
 
+    lines: dict[str, list[tuple[str, int]]] = {}
+    for key, (flat,) in family("keyed"):
+        lines[key] = [(member.decode(), _whole(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+    if sorted(pairs("keyed")) != sorted(pair for line in lines.values() for pair in line):
+        seen.strange.append(f"keyed: not what stands in the lines {lines}")
+    shares = {
+        f"{place} {seen.entries[job_id]}": fields.get("key", "")
+        for place, entries in streams.items()
+        for job_id, _, fields in entries
+        if place.startswith("admitted")
+    }
+    if keyed != {job_id: key for key, line in lines.items() for job_id, _ in line}:
+        seen.strange.append(f"index {keyed}: not what stands in the lines {lines}")
+    holding = table("holding")
+    if holding != shares:
+        seen.strange.append(f"holding {holding}, but what runs has {shares}")
+    seen.turns = {key: score // STEP for key, score in pairs("turns")}
+    seen.resting = dict(pairs("resting"))
+    told = int(float(meta.get("limited_until", 0)))
+    starts = {key: log for key, (log,) in family("starts")}
+    if "starts" in found:
+        starts[""] = found.pop("starts")[0]
+
     seen.picture = {
+        "lines": {key: [job_id for job_id, _ in line] for key, line in lines.items()},
+        "running": {key: int(count) for key, count in table("running").items()},
+        "limits": {**table("limits"), **({"queue": meta["limit"]} if "limit" in meta else {})},
+        "limited_until": told if told > now else None,
+        "limited": {key: int(until) for key, (until,) in family("limited") if int(until) > now},
+        "starts": {key: [int(at) for at in log] for key, log in starts.items()},
         "streams": streams,
         "delayed": [(due, member[16:]) for member, due in members["delayed"]],
         "blocked": dict(members["blocked"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from dhanam_jobs.engine.scripts import ENQUEUE, LIMIT_LENGTH, WAIT
 from tests.model.book import Book
-from tests.model.field import IDS, KEYS, LEVELS, NAMES, PAYLOADS, Field, Verb
+from tests.model.field import IDS, KEYS, LEVELS, NAMES, PAYLOADS, TENANTS, Field, Verb
 from tests.model.parts import Job, digest_of
 
 OWNERS = ("ana", "bo")
@@ -39,6 +39,8 @@ def _request(field: Field, rng: Random) -> tuple[int, dict[str, Any], str, str]:
         if rng.random() < 0.2:
             extra["owner"] = rng.choice(OWNERS)
             extra["fields"] = ["meta", f'{{"owners":["{extra["owner"]}"]}}']
+    if rng.random() < field.keyed:
+        extra["fields"] = [*extra.get("fields", []), "key", rng.choice(TENANTS)]
     return rng.choice(LEVELS), extra, rng.choice(NAMES), rng.choice(PAYLOADS)
 
 
@@ -173,10 +175,10 @@ def _store(book: Book, job_id: str, extra: dict[str, Any], level: int, name: str
     if due is not None:
         book.put_delayed(job, due)
     else:
-        if "id" not in extra:
+        if "id" not in extra and not job.key:
             # Nothing notes when it was stored but its entry, which has the server's own time and gave it its id.
             job.created = int(job_id.split("-")[1])
-        book.put_waiting(job, home="id" not in extra)
+        book.put_waiting(job, home="id" not in extra and not job.key)
     if extra.get("unique_mode") == "throttle":
         book.throttled[extra["unique"]] = (book.now + extra["period"], job_id)
     elif "unique" in extra:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from dhanam_jobs.engine import Engine
-from tests.model import clearing, operators, producers, schedules, sweeps, workers, world
+from tests.model import clearing, limits, operators, producers, schedules, sweeps, workers, world
 from tests.model.field import Field, Mismatch, Verb
 from tests.model.picture import raw_client
 
@@ -23,6 +23,7 @@ WEIGHTS: dict[Verb, int] = {
     **producers.VERBS,
     **workers.VERBS,
     **sweeps.VERBS,
+    **limits.VERBS,
     **operators.VERBS,
     **clearing.VERBS,
     **schedules.VERBS,

@@ -6,7 +6,7 @@ from random import Random
 
 from dhanam_jobs.engine import Schedule, scripts
 from dhanam_jobs.engine.schedule import Overlap, definition
-from tests.model.field import LEVELS, NAMES, PAYLOADS, Field, Verb
+from tests.model.field import LEVELS, NAMES, PAYLOADS, TENANTS, Field, Verb
 from tests.model.parts import Job, Plan, digest_of
 
 HOUR_MS = 3_600_000
@@ -23,15 +23,17 @@ async def upsert(field: Field, rng: Random) -> None:
     overlaps: list[Overlap] = ["allow", "skip", "queue_one"]
     overlap = rng.choice(overlaps)
     level, job, payload = rng.choice(LEVELS), rng.choice(NAMES), rng.choice(PAYLOADS)
+    key = ["key", rng.choice(TENANTS)] if rng.random() < field.keyed else []
     schedule = Schedule(name=name, job=job, cron="0 * * * *", overlap=overlap)
-    row = definition(schedule, payload=payload.encode(), priority=level, unique=unique, fields=[])
+    row = definition(schedule, payload=payload.encode(), priority=level, unique=unique, fields=key)
     next_ms = book.now + rng.choice([1_000, 60_000])
     field.tell(f"schedule {name}: {job} {payload}, overlap {overlap}, unique {unique!r}")
     flat = [text for pair in row.items() for text in pair]
     reply = await field.run(scripts.SCHEDULE_UPSERT, name, "operator", book.now, next_ms, *flat)
     field.expect("the schedule", reply[0], b"created")
     book.sequence()
-    book.plans[name] = Plan(next_ms, {"name": job, "payload": payload}, level, unique, overlap)
+    fields = {"name": job, "payload": payload, **({"key": key[1]} if key else {})}
+    book.plans[name] = Plan(next_ms, fields, level, unique, overlap)
 
 
 async def _revision(field: Field, name: str) -> str:

@@ -56,6 +56,8 @@ async def _sweep(field: Field, rng: Random, turn: str) -> None:
         book.swept = book.now
     graced = bool(book.grace and book.now < book.grace and not sure)
     promoted = book.promote()
+    if book.turns.limited_until is not None and book.turns.limited_until <= book.now:
+        book.turns.limited_until = None
     book.waited = {job_id: until for job_id, until in book.waited.items() if until > book.now}
     dead: list[str] = []
     reclaimed, failed, more = 0, 0, False

@@ -7,11 +7,15 @@ from random import Random
 from typing import Any
 
 from dhanam_jobs.engine.scripts import BEAT, CLAIM, LEAVE, NOTE, RECOVER, REGISTER, SETTLE
+from tests.model.admissions import judge
 from tests.model.field import Claim, Field, Verb
 from tests.model.parts import Ended, Row
 
 MOST_WORKERS = 4
-KINDS = ("completed", "completed", "failed", "failed", "cancelled", "delayed", "snoozed", "released", "parked")
+KINDS = (
+    *("completed", "completed", "failed", "failed", "cancelled"),
+    *("delayed", "snoozed", "released", "parked", "limited"),
+)
 
 
 def _living(field: Field) -> list[str]:
@@ -62,20 +66,6 @@ def _claims(reply: list[Any]) -> list[Claim]:
     return claims
 
 
-def _oldest(field: Field, count: int) -> list[str]:
-    """The jobs that the share for the starving goes to, by the age of their entries."""
-    book, chosen = field.book, []
-    waiting = {place: book.waiting_in(place) for place in book.places()}
-    if len(waiting) < 2:
-        return []
-    for _ in range(count):
-        heads = [(field.entry_ms(ids[0]), number, place) for number, (place, ids) in enumerate(waiting.items()) if ids]
-        if not heads:
-            break
-        chosen.append(waiting[min(heads)[2]].pop(0))
-    return chosen
-
-
 def _quiet(field: Field) -> bool:
     """True where nothing is due, so that the entries of all that waits are known."""
     return not field.book.delayed or field.book.delayed[0][0] > field.book.now
@@ -120,6 +110,10 @@ def _outcome(field: Field, rng: Random, claim: Claim) -> tuple[Claim, str, bytes
     if kind == "snoozed":
         number = int(claim.fields.get("snoozes", 0)) + 1
         return claim, "delayed", json.dumps({"delay": 1_000, "set": {"snoozes": str(number)}}).encode()
+    if kind == "limited":
+        scope = rng.choice(["key", "key", "queue"]) if "key" in claim.fields else "queue"
+        rest = {"limit": rng.choice([20_000, 60_000]), "scope": scope, "set": {}}
+        return claim, kind, json.dumps(rest).encode()
     return claim, kind, b'{"set":{}}'
 
 
@@ -156,7 +150,7 @@ async def _trip(
         field.expect(f"the trip of {name}", reply[0], b"dead")
         hand.held.clear()
         return
-    verdicts, taken, paused = _play(field, name, outcomes, want, fair)
+    verdicts, paused = _play(field, outcomes)
     row = book.workers[name]
     row.call = row.settled = hand.call
     row.verdicts = verdicts
@@ -167,7 +161,7 @@ async def _trip(
     if outcomes and paused:
         field.expect("what a paused queue says", reply[3], b"paused")
     claims = _claims(reply) if len(reply) > 4 else []
-    field.expect("what was claimed", [(one.place, one.id) for one in claims], taken)
+    judge(field, name, 0 if paused else want, fair, claims)
     for one in claims:
         field.expect(f"the fields of {one.id}", one.fields, book.jobs[one.id].fields)
     if fate < 0.08:
@@ -177,10 +171,8 @@ async def _trip(
     hand.held = [one for one in hand.held if one not in settled] + claims
 
 
-def _play(
-    field: Field, name: str, outcomes: list[tuple[Claim, str, bytes]], want: int, fair: int
-) -> tuple[str, list[tuple[str, str]], bool]:
-    """What the trip does to the book: verdicts, claims, and whether the queue is paused."""
+def _play(field: Field, outcomes: list[tuple[Claim, str, bytes]]) -> tuple[str, bool]:
+    """What the trip does to the book before it claims: verdicts, and whether the queue is paused."""
     book, verdicts = field.book, ""
     ends: dict[str, list[Ended]] = {"completed": [], "failed": [], "cancelled": []}
     unkept: dict[str, list[Ended]] = {"completed": [], "failed": [], "cancelled": []}
@@ -210,7 +202,10 @@ def _play(
         book.comes_back(job)
         if state == "delayed":
             book.put_delayed(job, book.now + change["delay"])
-        elif state == "released":
+        elif state in ("released", "limited"):
+            if state == "limited":
+                whom = job.key if change["scope"] == "key" else None
+                book.turns.rest(whom, book.now + change["limit"], book.now)
             book.put_waiting(job, "front")
         else:
             book.put_parked(job)
@@ -220,10 +215,7 @@ def _play(
         book.finish(state, ended, kept=False)
     book.free_all(freed)
     book.promote()
-    if book.paused:
-        return verdicts, [], True
-    taken = book.claim(name, want, _oldest(field, min(fair, want))) if want else []
-    return verdicts, taken, False
+    return verdicts, book.paused
 
 
 async def _recover(field: Field, name: str) -> None:
