@@ -229,6 +229,7 @@ async def _start_http(
         JobsService(engine, store=store, supervisor=supervisor),
         Guards(tokens, store),
         {"redis": engine.ping, "store": store.ping, **token_checks, **worker_checks(supervisor.workers)},
+        store.idempotency_keys,
         closing=closing,
         options=HttpOptions(prefix=settings.http_prefix, wait_s=settings.jobs_wait_s),
     )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from dhanam_jobs.http.codec import json_response
-from dhanam_jobs.http.context import context_of
+from dhanam_jobs.engine import QueueStats
+from dhanam_jobs.http.codec import NoFields
+from dhanam_jobs.http.endpoint import Call
 
 
-async def queue_stats(request: Request) -> Response:
-    """`GET /admin/queues/stats`: the bare list of all queues' counts."""
-    context = context_of(request)
-    await context.guards.admin(request)
-    return json_response(await context.jobs.get_all_queue_stats())
+async def queue_stats(call: Call[NoFields, NoFields]) -> list[QueueStats]:
+    """The bare list of all queues' counts."""
+    return await call.context.jobs.get_all_queue_stats()

@@ -1,36 +1,29 @@
-"""Builds the application: a table of routes, a frame round it, services behind it. No endpoint is here."""
+"""Builds the application: the table of endpoints, a frame round it, services behind it. No endpoint is here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
 
 from dhanam_jobs.handlers.jobs_service import JobsService
-from dhanam_jobs.http import admin, health, jobs
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.context import Check, Context, HttpOptions
+from dhanam_jobs.http.dispatch import routes_of
 from dhanam_jobs.http.frame import Frame, answer_http_exception
-
-ROUTES: Final = (
-    ("POST", "/jobs/categorize/{spaceId}", jobs.categorize_space),
-    ("GET", "/jobs/{queue}/{id}", jobs.get_job),
-    ("GET", "/admin/queues/stats", admin.queue_stats),
-    ("GET", "/healthz", health.healthz),
-    ("GET", "/readyz", health.readyz),
-)
-"""Method, path, endpoint; the first that fits answers."""
+from dhanam_jobs.http.idempotency import Keys
+from dhanam_jobs.http.openapi import build_document
+from dhanam_jobs.http.table import ENDPOINTS
 
 
 def create_app(
     service: JobsService,
     guards: Guards,
     checks: Mapping[str, Check],
+    keys: Keys,
     *,
     closing: asyncio.Event,
     options: HttpOptions | None = None,
@@ -41,15 +34,13 @@ def create_app(
         service: what the endpoints ask and tell.
         guards: who may.
         checks: what `/readyz` asks, by the part's name (`redis`, `store`, `health.worker_checks`).
+        keys: where idempotency keys are kept, the store's `idempotency_keys`.
         closing: the event that `HttpServer` sets when it is about to end.
         options: prefix, waits and limits; None: the defaults.
     """
     options = options or HttpOptions()
-    routes = [
-        Route(f"{prefix}{path}", endpoint, methods=[method])
-        for prefix in dict.fromkeys(("", options.prefix))
-        for method, path, endpoint in ROUTES
-    ]
+    prefixes = dict.fromkeys(("", options.prefix))
+    routes = [route for prefix in prefixes for route in routes_of(ENDPOINTS, prefix)]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Frame, options.max_body_bytes)],
@@ -57,5 +48,5 @@ def create_app(
     )
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.
     app.router.redirect_slashes = False
-    app.state.context = Context(service, guards, options, checks, closing)
+    app.state.context = Context(service, guards, keys, build_document(ENDPOINTS), options, checks, closing)
     return app

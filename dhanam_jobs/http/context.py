@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 from starlette.requests import Request
 
 from dhanam_jobs.handlers.jobs_service import JobsService
 from dhanam_jobs.http.auth import Guards
+from dhanam_jobs.http.idempotency import Keys
 
 Check: TypeAlias = Callable[[], Awaitable[object]]
 """Returns when a part works and raises when it doesn't; the exception's text goes to the log only."""
@@ -38,12 +39,16 @@ class Context:
     """The services behind the endpoints.
 
     Attributes:
+        keys: where idempotency keys are kept.
+        document: the OpenAPI document.
         checks: what readiness asks, by the part's name.
         closing: set when the server is about to end; whatever waits on a job or a stream stops then.
     """
 
     jobs: JobsService
     guards: Guards
+    keys: Keys
+    document: Mapping[str, Any]
     options: HttpOptions
     checks: Mapping[str, Check]
     closing: asyncio.Event

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -39,6 +40,35 @@ CODES: Final[Mapping[int, str]] = {
     504: "GATEWAY_TIMEOUT",
 }
 """Status → the envelope's code."""
+
+
+class Said(msgspec.Struct, rename="camel", kw_only=True):
+    """What went wrong: a code of `CODES`, a message for people, facts for programs, and whether to try again."""
+
+    code: str
+    message: str
+    details: Mapping[str, Any] | UnsetType = UNSET
+    retryable: bool | UnsetType = UNSET
+    retry_after_ms: int | UnsetType = UNSET
+
+
+class Meta(msgspec.Struct, rename="camel", kw_only=True):
+    """Which request it was, and when (ISO 8601, UTC)."""
+
+    status: int
+    timestamp: str
+    path: str
+    method: str
+    request_id: str | None
+    correlation_id: str | None
+
+
+class Envelope(msgspec.Struct):
+    """Every error's body."""
+
+    success: Literal[False]
+    error: Said
+    meta: Meta
 
 
 class ApiError(Exception):
@@ -110,22 +140,22 @@ def as_api_error(error: Exception) -> ApiError:
 
 def error_response(scope: Scope, error: ApiError) -> Response:
     """Return the envelope for `error`, raised while `scope`'s request was served."""
-    said: dict[str, Any] = {"code": CODES.get(error.status, "ERROR"), "message": error.message}
+    said = Said(code=CODES.get(error.status, "ERROR"), message=error.message)
     headers = dict(error.headers)
     if error.details:
-        said["details"] = error.details
+        said.details = error.details
     if error.retry_after_s is not None:
-        said |= {"retryable": True, "retryAfterMs": round(error.retry_after_s * 1000)}
+        said.retryable, said.retry_after_ms = True, round(error.retry_after_s * 1000)
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     state = scope.get("state", {})
-    meta = {
-        "status": error.status,
-        "timestamp": codec.iso_time(time.time_ns() // 1_000_000),
-        "path": scope["path"],
-        "method": scope["method"],
-        "requestId": state.get("request_id"),
-        "correlationId": state.get("correlation_id"),
-    }
-    return codec.json_response({"success": False, "error": said, "meta": meta}, error.status, headers)
+    meta = Meta(
+        status=error.status,
+        timestamp=codec.iso_time(time.time_ns() // 1_000_000),
+        path=scope["path"],
+        method=scope["method"],
+        request_id=state.get("request_id"),
+        correlation_id=state.get("correlation_id"),
+    )
+    return codec.json_response(Envelope(success=False, error=said, meta=meta), error.status, headers)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Protocol
 
+import msgspec
 import structlog
-from starlette.requests import Request
-from starlette.responses import Response
 
 from dhanam_jobs.engine import Queue
-from dhanam_jobs.http.codec import json_response
-from dhanam_jobs.http.context import Check, context_of
+from dhanam_jobs.http.codec import NoFields
+from dhanam_jobs.http.context import Check
+from dhanam_jobs.http.endpoint import Call
 from dhanam_jobs.http.errors import ApiError
 
 log = structlog.get_logger("dhanam_jobs.http")
@@ -22,6 +22,19 @@ OK: Final = "ok"
 DRAINING: Final = "draining"
 FETCH_STALE_S: Final = 15.0
 """A worker with room that has not asked for jobs for this long is out of order."""
+
+
+class Health(msgspec.Struct):
+    """Alive: `ok`, or `draining`."""
+
+    status: str
+
+
+class Readiness(msgspec.Struct):
+    """Ready: `ok`, and the word of each part."""
+
+    status: str
+    parts: dict[str, str]
 
 
 class Fetching(Protocol):
@@ -50,15 +63,14 @@ async def _check_worker(worker: Fetching) -> None:
         )
 
 
-async def healthz(request: Request) -> Response:
-    """`GET /healthz`: 200 as long as the event loop turns, also while draining."""
-    accepting = context_of(request).jobs.is_accepting_jobs()
-    return json_response({"status": OK if accepting else DRAINING})
+async def healthz(call: Call[NoFields, NoFields]) -> Health:
+    """200 as long as the event loop turns, also while draining."""
+    return Health(OK if call.context.jobs.is_accepting_jobs() else DRAINING)
 
 
-async def readyz(request: Request) -> Response:
-    """`GET /readyz`: 200 when every part works; 503 names the parts that don't, or says that we drain."""
-    context = context_of(request)
+async def readyz(call: Call[NoFields, NoFields]) -> Readiness:
+    """200 when every part works; 503 names the parts that don't, or says that we drain."""
+    context = call.context
     names = list(context.checks)
     words = await asyncio.gather(*(_ask(name, context.checks[name], context.options.check_s) for name in names))
     parts = dict(zip(names, words, strict=True))
@@ -67,7 +79,7 @@ async def readyz(request: Request) -> Response:
     if failing:
         said = ", ".join(f"{name} ({parts[name]})" for name in failing)
         raise ApiError(503, f"Not ready: {said}", details={"parts": parts}, retry_after_s=5.0)
-    return json_response({"status": OK, "parts": parts})
+    return Readiness(OK, parts)
 
 
 async def _ask(name: str, check: Check, seconds: float) -> str:

@@ -8,63 +8,100 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
-from starlette.responses import Response
 
 from dhanam_jobs.engine import Job, JobFailed, JobInfo, JobNotFound, JobState, ResultTimeout
 from dhanam_jobs.handlers.jobs_service import subject_of
 from dhanam_jobs.handlers.redaction import redact, redact_json
 from dhanam_jobs.http.auth import Caller
-from dhanam_jobs.http.codec import NoFields, iso_time, json_response, read_json
+from dhanam_jobs.http.codec import NoFields, iso_time
 from dhanam_jobs.http.context import Context, context_of
+from dhanam_jobs.http.endpoint import Answer, Call
 from dhanam_jobs.http.errors import ApiError
 
 
-class _Categorized(msgspec.Struct):
-    """What of the job's result the answer repeats."""
+class Categorized(msgspec.Struct):
+    """What a categorisation did: `categorized` of the `total` transactions without a category, in so many spaces."""
+
+    message: str
+    categorized: int
+    total: int
+    spaces: int
+
+
+class JobAccepted(msgspec.Struct):
+    """A job that goes on; `url` is where to look for its end."""
+
+    id: str
+    queue: str
+    state: JobState
+    url: str
+
+
+class JobView(msgspec.Struct, rename="camel", kw_only=True):
+    """A job as its people may see it. Times are ISO 8601 in UTC; payload and result are redacted.
+
+    `finishedAt` is there when the job has ended, `result` when it ended well, `failedReason` when an attempt failed.
+    """
+
+    id: str
+    queue: str
+    name: str
+    state: JobState
+    attempts_made: int
+    payload: Any
+    created_at: str
+    url: str
+    finished_at: str | UnsetType = UNSET
+    result: Any | UnsetType = UNSET
+    failed_reason: str | UnsetType = UNSET
+
+
+class _Counts(msgspec.Struct):
+    """What of a categorisation's result the answer repeats."""
 
     categorized: int
     total: int
 
 
-async def categorize_space(request: Request) -> Response:
-    """`POST /jobs/categorize/{spaceId}`: categorise a space, or join the run that waits or runs already."""
-    context, space_id = context_of(request), request.path_params["spaceId"]
-    caller = await context.guards.trigger_in_space(request, space_id)
-    await read_json(request, NoFields)
-    job = await context.jobs.trigger_space_categorization(space_id, user_id=caller.id)
-    return await _answer(request, caller, job, _categorized_one_space)
+async def categorize_space(call: Call[NoFields, NoFields]) -> Answer:
+    """Categorise a space, or join the run that waits or runs already."""
+    space_id, user_id = call.path["spaceId"], call.caller.id
+    job = await call.once(lambda: call.context.jobs.trigger_space_categorization(space_id, user_id=user_id))
+    return await answer_of(call, job, _categorized_one_space)
 
 
-async def get_job(request: Request) -> Response:
-    """`GET /jobs/{queue}/{id}`: one job, its payload and result redacted."""
-    context = context_of(request)
-    caller = await context.guards.caller(request)
-    info = await context.jobs.get_job(request.path_params["queue"], request.path_params["id"])
-    if not await _may_see(context, caller, info):
+async def get_job(call: Call[NoFields, NoFields]) -> JobView:
+    """One job, its payload and result redacted."""
+    info = await call.context.jobs.get_job(call.path["queue"], call.path["id"])
+    if not await _may_see(call.context, call.caller, info):
         raise ApiError(403, "This job is neither yours nor one that you could start")
-    return json_response(_shown(request, caller, info))
+    return _shown(call.request, call.caller, info)
 
 
-def _categorized_one_space(result: Any) -> dict[str, Any]:
-    done = msgspec.convert(result, _Categorized)
+def _categorized_one_space(result: Any) -> Categorized:
+    done = msgspec.convert(result, _Counts)
     message = f"Categorized {done.categorized} out of {done.total} transactions"
-    return {"message": message, "categorized": done.categorized, "total": done.total, "spaces": 1}
+    return Categorized(message, done.categorized, done.total, spaces=1)
 
 
-async def _answer(request: Request, caller: Caller, job: Job, body: Callable[[Any], dict[str, Any]]) -> Response:
-    """Wait for a job just triggered; 200 with `body(result)`, 202 when it goes on, 502 when it failed."""
-    context = context_of(request)
-    facts = {"id": job.id, "queue": job.queue, "url": _url(request, job.queue, job.id)}
+async def answer_of(call: Call[Any, Any], job: Job, body: Callable[[Any], object]) -> Answer:
+    """Wait for a job just triggered: 200 with `body(result)`, 202 with JobAccepted when it goes on.
+
+    Raises:
+        ApiError: 502 when it failed or was removed; the details hold its id, queue and url.
+    """
+    context, url = call.context, job_url(call.request, job.queue, job.id)
+    facts = {"id": job.id, "queue": job.queue, "url": url}
     try:
         try:
-            return json_response(body(await _end_of(context, job)))
+            return Answer(body(await _end_of(context, job)))
         except ResultTimeout:
             info = await context.jobs.get_job(job.queue, job.id)
-            waiting = {"id": job.id, "queue": job.queue, "state": info.state, "url": facts["url"]}
-            return json_response(waiting, 202, {"Location": facts["url"]})
+            return Answer(JobAccepted(job.id, job.queue, info.state, url), 202, {"Location": url})
     except JobFailed as failed:
-        if reason := _reason(caller, failed.error_type, failed.reason):
+        if reason := _reason(call.caller, failed.error_type, failed.reason):
             facts["reason"] = reason
         raise ApiError(502, f"The job {job.id} ended {failed.state}", details=facts) from None
     except JobNotFound:
@@ -110,23 +147,23 @@ async def _may_see(context: Context, caller: Caller, info: JobInfo) -> bool:
     return await context.guards.may_trigger_in_space(caller, subject.space_id)
 
 
-def _shown(request: Request, caller: Caller, info: JobInfo) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "id": info.id,
-        "queue": info.queue,
-        "name": info.name,
-        "state": info.state,
-        "attemptsMade": info.attempt,
-        "payload": redact_json(info.payload),
-        "createdAt": iso_time(info.created_ms),
-        "url": _url(request, info.queue, info.id),
-    }
+def _shown(request: Request, caller: Caller, info: JobInfo) -> JobView:
+    shown = JobView(
+        id=info.id,
+        queue=info.queue,
+        name=info.name,
+        state=info.state,
+        attempts_made=info.attempt,
+        payload=redact_json(info.payload),
+        created_at=iso_time(info.created_ms),
+        url=job_url(request, info.queue, info.id),
+    )
     if info.finished_ms is not None:
-        shown["finishedAt"] = iso_time(info.finished_ms)
+        shown.finished_at = iso_time(info.finished_ms)
     if info.state is JobState.COMPLETED and info.result is not None:
-        shown["result"] = redact_json(info.result)
+        shown.result = redact_json(info.result)
     if info.error is not None:
-        shown["failedReason"] = _reason(caller, info.error.type, info.error.message) or info.error.type
+        shown.failed_reason = _reason(caller, info.error.type, info.error.message) or info.error.type
     return shown
 
 
@@ -139,7 +176,7 @@ def _reason(caller: Caller, error_type: str, text: str) -> str | None:
     return str(redact(text)) if caller.is_admin or error_type == "Discard" else None
 
 
-def _url(request: Request, queue: str, job_id: str) -> str:
+def job_url(request: Request, queue: str, job_id: str) -> str:
     """The job's address, under the prefix that the request came by."""
     prefix = context_of(request).options.prefix
     root = prefix if prefix and request.scope["path"].startswith(f"{prefix}/") else ""

@@ -44,7 +44,7 @@ class Service:
         self.checks: dict[str, Check] = {"redis": engine.redis.ping, "store": store.ping}
         closing = asyncio.Event()
         guards = Guards(tokens or self.rules, store)
-        app = create_app(self.jobs, guards, self.checks, closing=closing, options=options)
+        app = create_app(self.jobs, guards, self.checks, store.idempotency_keys, closing=closing, options=options)
         self.server = HttpServer(app, bind("127.0.0.1", 0), closing=closing)
         self.client = httpx2.AsyncClient(base_url=self.server.url, timeout=30)
 

@@ -177,7 +177,7 @@ async def test_one_line_is_logged_per_request_and_holds_no_secret(service: Servi
         "log_level": "info",
         "method": "GET",
         "path": "/admin/queues/stats",
-        "status": 200,
+        "status": 422,
         "user_id": "root",
         "request_id": "r-1",
     }

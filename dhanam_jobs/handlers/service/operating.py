@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from dhanam_jobs.engine import JobInfo, JobNotFound, QueueStats
+from dhanam_jobs.engine import Job, JobInfo, JobNotFound, QueueStats
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
 from dhanam_jobs.handlers.redaction import JsonValue, redact_json
 from dhanam_jobs.handlers.service.base import ServiceBase, iso
@@ -118,6 +118,10 @@ class Operating(ServiceBase):
         """Run the failed jobs of all queues once more; gives how many of each queue that had any."""
         retried = {name: await self.retry_failed_jobs(name) for name in QUEUE_NAMES}
         return {name: count for name, count in retried.items() if count}
+
+    def job(self, queue: str, job_id: str) -> Job:
+        """Give the handle of a job, whether it exists or not. Raises UnknownQueue."""
+        return self._queue(queue).job(job_id)
 
     async def get_job(self, queue: str, job_id: str) -> JobInfo:
         """Return one job, in whatever state.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from dhanam_jobs.handlers.store.columns import Money, UtcMoment, id_type, json_type
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a test holds it against the scripts."""
 
 metadata = sa.MetaData(

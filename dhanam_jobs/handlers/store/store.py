@@ -25,6 +25,7 @@ from dhanam_jobs.handlers.store.emails import Emails
 from dhanam_jobs.handlers.store.errors import StoreError
 from dhanam_jobs.handlers.store.esg_scores import EsgScores
 from dhanam_jobs.handlers.store.exchange_rates import ExchangeRates
+from dhanam_jobs.handlers.store.idempotency_keys import IdempotencyKeys
 from dhanam_jobs.handlers.store.maintenance import Maintenance
 from dhanam_jobs.handlers.store.provider_connections import ProviderConnections
 from dhanam_jobs.handlers.store.provider_health import ProviderHealth
@@ -59,6 +60,7 @@ class Queries:
         self.exchange_rates = ExchangeRates(connections)
         self.esg_scores = EsgScores(connections)
         self.audit_log = AuditLog(connections)
+        self.idempotency_keys = IdempotencyKeys(connections)
         self.maintenance = Maintenance(connections)
 
 

@@ -1,0 +1,86 @@
+"""The table of endpoints: whatever the service answers stands here, in the order in which paths are tried.
+
+Guards, reading, `/openapi.json`, `/docs` and the table in docs/http.md all come from these rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dhanam_jobs.engine import QueueStats
+from dhanam_jobs.http import admin, document, health, jobs
+from dhanam_jobs.http.endpoint import Endpoint, Guard
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/jobs/categorize/{spaceId}",
+        jobs.categorize_space,
+        Guard.MEMBER,
+        "Categorise a space's transactions, or join the run that waits or runs already",
+        tag="Jobs",
+        answers={200: jobs.Categorized, 202: jobs.JobAccepted},
+        errors=(502,),
+        idempotent=True,
+    ),
+    Endpoint(
+        "GET",
+        "/jobs/{queue}/{id}",
+        jobs.get_job,
+        Guard.CALLER,
+        "Look at one job, its payload and result redacted",
+        tag="Jobs",
+        answers={200: jobs.JobView},
+        errors=(403, 404),
+    ),
+    Endpoint(
+        "GET",
+        "/admin/queues/stats",
+        admin.queue_stats,
+        Guard.ADMIN,
+        "Count the jobs of every queue",
+        tag="Administration",
+        answers={200: list[QueueStats]},
+    ),
+    Endpoint(
+        "GET",
+        "/healthz",
+        health.healthz,
+        Guard.PUBLIC,
+        "Whether the process is alive, also while it drains",
+        tag="Service",
+        answers={200: health.Health},
+        rate_limited=False,
+    ),
+    Endpoint(
+        "GET",
+        "/readyz",
+        health.readyz,
+        Guard.PUBLIC,
+        "Whether every part works; names those that don't",
+        tag="Service",
+        answers={200: health.Readiness},
+        errors=(503,),
+        rate_limited=False,
+    ),
+    Endpoint(
+        "GET",
+        "/openapi.json",
+        document.openapi,
+        Guard.PUBLIC,
+        "This description, as OpenAPI 3.1",
+        tag="Service",
+        answers={200: dict[str, Any]},
+        rate_limited=False,
+    ),
+    Endpoint(
+        "GET",
+        "/docs",
+        document.page,
+        Guard.PUBLIC,
+        "This description, as a page",
+        tag="Service",
+        answers={200: "text/html"},
+        rate_limited=False,
+    ),
+)
