@@ -163,10 +163,10 @@ def _show(listed: list[JobInfo], cursor: str | None, searched: int, total: int, 
 
 def _what(info: JobInfo) -> str:
     """The word that tells most about a job of its state."""
-    from dhanam_jobs.handlers.redaction import redact
+    from dhanam_jobs.handlers.redaction import redact, secrets_in_json
 
     if info.error is not None and info.state != "completed":
-        reason = f"{info.error.type}: {redact(info.error.message)}"
+        reason = f"{info.error.type}: {redact(info.error.message, secrets=secrets_in_json(bytes(info.payload)))}"
         return reason if len(reason) <= _REASON_LENGTH else reason[: _REASON_LENGTH - 1] + "…"
     if info.due_ms is not None:
         return f"due {moment(info.due_ms)}"

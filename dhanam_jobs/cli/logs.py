@@ -1,12 +1,20 @@
-"""Structured logs on stderr: one JSON object per line, ours and those of the libraries alike."""
+"""Structured logs on stderr: one JSON object per line, ours and those of the libraries alike.
+
+A line of a job's run carries what `handlers.journal` bound (queue, job, name, attempt); with tracing on, a line written
+within a span carries its trace and span. No line holds a secret or an e-mail address.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import Any, Final
 
 import orjson
 import structlog
+
+MAX_CHARACTERS: Final = 16_384
+"""Of one text of a line; tracebacks keep their end, where the error is."""
 
 
 def configure_logs(level: str) -> None:
@@ -16,6 +24,7 @@ def configure_logs(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -30,6 +39,7 @@ def configure_logs(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                hide_secrets,
                 structlog.processors.JSONRenderer(serializer=_render),
             ],
         )
@@ -39,6 +49,44 @@ def configure_logs(level: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("alembic", "asyncio", "httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def add_trace(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds `trace_id` and `span_id` of the span that the line is written in, where there is one."""
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry import trace
+
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            event["trace_id"] = trace.format_trace_id(span.trace_id)
+            event["span_id"] = trace.format_span_id(span.span_id)
+    return event
+
+
+def hide_secrets(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Takes secrets and e-mail addresses out of a line, by key and by form, in messages and tracebacks too."""
+    from dhanam_jobs.handlers.redaction import REDACTED, is_secret_key
+
+    return {key: REDACTED if is_secret_key(key) else _hidden(value) for key, value in event.items()}
+
+
+def _hidden(value: Any, depth: int = 0) -> Any:
+    from dhanam_jobs.handlers.redaction import MAX_DEPTH, MAX_DEPTH_MARK, REDACTED, is_secret_key, redact_text
+
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if depth > MAX_DEPTH:
+        return MAX_DEPTH_MARK
+    if isinstance(value, dict):
+        return {
+            str(key): REDACTED if is_secret_key(str(key)) else _hidden(inner, depth + 1) for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_hidden(inner, depth + 1) for inner in value]
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > MAX_CHARACTERS:
+        text = f"...{text[-MAX_CHARACTERS:]}"
+    return redact_text(text, personal=True)
 
 
 def _render(event: object, **options: object) -> str:

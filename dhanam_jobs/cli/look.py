@@ -118,19 +118,20 @@ def job(queue: str, job_id: str, raw: bool, as_json: bool) -> None:
     if notes.lines:
         shown["log"] = notes.lines
     if not raw:
-        _hide(shown)
+        _hide(shown, info)
     if as_json:
         echo_json(shown)
     else:
         _show_job(shown)
 
 
-def _hide(shown: dict[str, Any]) -> None:
-    from dhanam_jobs.handlers.redaction import redact
+def _hide(shown: dict[str, Any], info: JobInfo) -> None:
+    from dhanam_jobs.handlers.redaction import redact, secrets_in_json
 
+    secrets = secrets_in_json(bytes(info.payload))
     for name in ("progress", "log"):
         if name in shown:
-            shown[name] = redact(msgspec.to_builtins(shown[name]))
+            shown[name] = redact(msgspec.to_builtins(shown[name]), secrets=secrets)
 
 
 def _show_job(shown: dict[str, Any]) -> None:

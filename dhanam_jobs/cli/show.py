@@ -132,17 +132,18 @@ def since(ms: int | None) -> str:
 
 
 def shown_job(info: JobInfo, *, raw: bool = False) -> dict[str, Any]:
-    """A job as it may be shown: what its payload, result, errors and metadata hold of secrets is hidden, and long
-    texts are cut, unless `raw`."""
-    from dhanam_jobs.handlers.redaction import redact, redact_json
+    """A job as it may be shown: what its payload, result, errors and metadata hold of secrets is hidden, also where an
+    error repeats one of the payload's, and long texts are cut, unless `raw`."""
+    from dhanam_jobs.handlers.redaction import redact, redact_json, secrets_in_json
 
     shown: dict[str, Any] = msgspec.structs.asdict(info)
     if raw:
         return shown
+    secrets = secrets_in_json(bytes(info.payload))
     shown["payload"] = redact_json(bytes(info.payload))
     if info.result is not None:
-        shown["result"] = redact_json(bytes(info.result))
+        shown["result"] = redact_json(bytes(info.result), secrets)
     for name in ("error", "errors", "meta"):
         if shown[name]:
-            shown[name] = redact(msgspec.to_builtins(shown[name]))
+            shown[name] = redact(msgspec.to_builtins(shown[name]), secrets=secrets)
     return shown

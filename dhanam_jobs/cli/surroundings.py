@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from dhanam_jobs.settings import Settings, SettingsError, load_settings
+from dhanam_jobs.settings import SECRET_FIELDS, Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from dhanam_jobs.engine import Engine
@@ -31,11 +31,21 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def read_settings(*, embedded: bool = False, need_secrets: bool = False) -> Settings:
     """The settings from the environment; ends the program with exit code 2 where one is bad."""
     from dhanam_jobs.handlers.queues import QUEUE_NAMES
+    from dhanam_jobs.handlers.redaction import hide
 
     try:
-        return load_settings(os.environ, queues=QUEUE_NAMES, embedded=embedded, need_secrets=need_secrets)
+        settings = load_settings(os.environ, queues=QUEUE_NAMES, embedded=embedded, need_secrets=need_secrets)
     except SettingsError as error:
         fail(str(error), 2)
+    hide(secrets_of(settings))
+    return settings
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """All that must stand in no log and no answer; URLs stand for their passwords."""
+    values = [getattr(settings, name) for name in SECRET_FIELDS]
+    values += [getattr(settings, name) for name in settings.__struct_fields__ if name.endswith("_url")]
+    return [value for value in values if value]
 
 
 def server_directory(settings: Settings) -> Path:
@@ -92,16 +102,17 @@ def told_failures() -> Iterator[None]:
     """Turns the errors that a user can meet into a line on stderr and exit code 1."""
     from dhanam_jobs.engine import EngineError
     from dhanam_jobs.engine.server_binary import EmbeddedServerError
+    from dhanam_jobs.handlers.redaction import redact_text
 
     try:
         yield
     except (EngineError, EmbeddedServerError) as error:
-        fail(str(error))
+        fail(redact_text(str(error)))
     except Exception as error:
         # The store's errors are known only once it is loaded; a command that doesn't need it does not load it. What
         # Redis refuses (a user without rights, memory that is full) is told in its own words.
         if type(error).__module__.startswith(("dhanam_jobs.", "redis.")):
-            fail(str(error))
+            fail(redact_text(str(error)))
         raise
 
 

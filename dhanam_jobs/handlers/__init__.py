@@ -39,9 +39,11 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
         sync_wallets,
         update_esg,
     )
+    from dhanam_jobs.handlers.journal import Journal
     from dhanam_jobs.handlers.queues import declare_queues
 
     registry = Registry()
+    registry.use(Journal())
     declare_queues(registry, concurrency)
     for each in (sync_transactions, sync_portfolio, sync_wallets):
         each.register(registry)

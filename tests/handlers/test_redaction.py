@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhanam_jobs.handlers.redaction import MAX_DEPTH_MARK, REDACTED, redact, redact_json
+from dhanam_jobs.handlers.redaction import (
+    MAX_DEPTH_MARK,
+    REDACTED,
+    hide,
+    redact,
+    redact_json,
+    redact_text,
+    secrets_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +95,64 @@ def test_a_planted_secret_never_shows(value: object) -> None:
     shown = redact({"around": value, "nested": [{"apiSecret": "canary-7f3a", "beside": value}]})
     assert "canary-7f3a" not in repr(shown)
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no answer from redis://:hunter2@cache:6379/0", "no answer from redis://***@cache:6379/0"),
+        ("postgresql+asyncpg://me:p@ss/word@db/x failed", "postgresql+asyncpg://***@db/x failed"),
+        ("redis://cache:6379/0, https://example.test/a?b=1", "redis://cache:6379/0, https://example.test/a?b=1"),
+        ("it sent Bearer abc.def-123", f"it sent Bearer {REDACTED}"),
+        ("wanted `Bearer <token>`, a basic understanding", "wanted `Bearer <token>`, a basic understanding"),
+        ("found eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln here", f"found {REDACTED} here"),
+        ('{"password": "a b c", "x": 1}', f'{{"password": {REDACTED}, "x": 1}}'),
+        ("{'apiKey': 'zz9', 'n': 2}", f"{{'apiKey': {REDACTED}, 'n': 2}}"),
+        (r'"{\"client_secret\":\"abc def\"}"', r'"{\"client_secret\":[REDACTED]}"'),
+        ("GET /x?access_token=abc&page=1", f"GET /x?access_token={REDACTED}&page=1"),
+        ("X-Api-Key: abcd", f"X-Api-Key: {REDACTED}"),
+    ],
+)
+def test_secrets_in_a_text_are_known_by_their_form(text: str, shown: str) -> None:
+    """URLs' passwords, bearer tokens and what follows a secret's name go; the rest stays legible."""
+    assert redact_text(text) == shown
+    assert redact({"reason": [text]}) == {"reason": [shown]}
+
+
+def test_the_processs_own_secrets_are_found_wherever_they_stand() -> None:
+    """Whatever the text is about; a URL stands for its password, as it is written and as it is meant."""
+    try:
+        hide(["the-jwt-secret", "redis://me:p%40ss-word@h/0", "tiny", ""])
+        told = redact_text("xthe-jwt-secretx, p%40ss-word and p@ss-word, tiny")
+        assert told == f"x{REDACTED}x, {REDACTED} and {REDACTED}, tiny"
+    finally:
+        hide([])
+    assert redact_text("the-jwt-secret") == "the-jwt-secret"
+
+
+def test_an_errors_text_that_repeats_a_payloads_secret_loses_it() -> None:
+    """What the payload holds under a secret's name is found in other texts, however deep it stood."""
+    secrets = secrets_in({"to": "ana", "login": {"password": "correct horse", "credentials": [{"pin": 123456}]}})
+    assert secrets == {"correct horse", "123456"}
+    assert (
+        redact_text("bad login: correct horse / 123456 / ana", secrets) == f"bad login: {REDACTED} / {REDACTED} / ana"
+    )
+    assert redact({"message": "it was correct horse"}, secrets=secrets) == {"message": f"it was {REDACTED}"}
+
+
+def test_e_mail_addresses_go_where_texts_are_for_logs() -> None:
+    assert redact_text("to ana.b+c@mail.example.test, twice", personal=True) == "to [EMAIL], twice"
+    assert redact_text("to ana@example.test") == "to ana@example.test"
+
+
+@pytest.mark.parametrize("part", ["a", "token", "eyJ-", "a://", "x@", "bearer ", 'password="', "a://:", "."])
+def test_a_hostile_text_is_done_with_quickly(part: str) -> None:
+    """No form goes over a text again and again: a million characters end within the test's time limit."""
+    redact_text(part * (1_000_000 // len(part)), personal=True)
+
+
+@given(st.text(alphabet="abAB:/@\"'= {}[]\\eyJ.tokn", max_size=200))
+def test_a_text_that_was_redacted_stays_as_it_is(text: str) -> None:
+    """Showing what was hidden before adds no further marks."""
+    once = redact_text(text, personal=True)
+    assert redact_text(once, personal=True) == once

@@ -1,0 +1,110 @@
+"""The service's log of its runs: every line that is written within a run says whose it is, and failures are told.
+
+How lines are rendered, and what is hidden in them, is the command line's (`cli/logs.py`). The engine itself logs
+nothing for a job that goes well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+
+from dhanam_jobs.engine import Discard, Limited, Middleware, RetryLater, Snooze, WaitForChildren
+from dhanam_jobs.handlers.redaction import redact_text, secrets_in
+
+if TYPE_CHECKING:
+    from dhanam_jobs.engine import JobContext, Record
+    from dhanam_jobs.engine.middleware import Run
+
+log = structlog.get_logger("dhanam_jobs.runs")
+
+_GOES_ON: Final = (Limited, Snooze, WaitForChildren)
+"""How a handler says that it is to be run again, though nothing went wrong."""
+
+
+class Journal(Middleware):
+    """Binds `queue`, `job`, `name` and `attempt` (and `trace_id`, where the job brought one) to what is logged within a
+    run, and tells how it went: `run_ended` at level debug, `run_failed` as a warning, `job_failed` as an error."""
+
+    async def run(self, ctx: JobContext, payload: Any, proceed: Run) -> Any:
+        """Around each attempt."""
+        tokens = structlog.contextvars.bind_contextvars(**_about(ctx))
+        began = time.monotonic()
+        try:
+            result = await proceed(ctx, payload)
+        except _GOES_ON as error:
+            log.debug("run_goes_on", because=type(error).__name__, duration_ms=_since(began))
+            raise
+        except Exception as error:
+            # The traceback is kept with the job; it is not repeated here for what the handler itself foresaw.
+            foreseen = isinstance(error, (Discard, RetryLater))
+            log.warning(
+                "run_failed",
+                error=type(error).__name__,
+                reason=_reason(str(error), payload),
+                duration_ms=_since(began),
+                exc_info=False if foreseen or _repeats_secrets(error, payload) else error,
+            )
+            raise
+        else:
+            log.debug("run_ended", duration_ms=_since(began))
+            return result
+        finally:
+            # Reset, not unbound: a slot whose context is as it was serves the next job without a new task.
+            structlog.contextvars.reset_contextvars(**tokens)
+
+    async def failed(self, ctx: JobContext, record: Record) -> None:
+        """A job has failed for good."""
+        error = record.error
+        with contextlib.suppress(msgspec.DecodeError):
+            payload = msgspec.json.decode(record.payload)
+            log.error(
+                "job_failed",
+                **_about(ctx),
+                error=error.type if error is not None else None,
+                reason=_reason(error.message, payload) if error is not None else None,
+            )
+
+
+def _about(ctx: JobContext) -> dict[str, Any]:
+    job = ctx.job
+    about: dict[str, Any] = {"queue": job.queue, "job": job.id, "name": job.name, "attempt": ctx.attempt}
+    parent = (job.meta or {}).get("traceparent")
+    # version, trace, parent, flags (W3C Trace Context, 3.2)
+    if isinstance(parent, str) and len(parts := parent.split("-")) >= 4:
+        about["trace_id"] = parts[1]
+    return about
+
+
+def _since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 1)
+
+
+def _reason(text: str, payload: Any) -> str:
+    """The error's text without the secrets that the payload holds, whichever they are."""
+    return redact_text(text[:4096], _secrets(payload))
+
+
+def _repeats_secrets(error: BaseException, payload: Any) -> bool:
+    """Whether the traceback would: its texts are those of the error and of what caused it."""
+    secrets = _secrets(payload)
+    if not secrets:
+        return False
+    seen: BaseException | None = error
+    for _ in range(10):
+        if seen is None:
+            return False
+        if any(secret in str(seen) for secret in secrets):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return True
+
+
+def _secrets(payload: Any) -> set[str]:
+    with contextlib.suppress(TypeError):
+        return secrets_in(msgspec.to_builtins(payload, enc_hook=str))
+    return set()
