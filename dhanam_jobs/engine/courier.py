@@ -54,6 +54,11 @@ class Courier:
         if self._carrying is None:
             self._carrying = asyncio.get_running_loop().create_task(self._carry(), name=f"courier {self._queue}")
 
+    @property
+    def busy(self) -> bool:
+        """True while something is carried in the background."""
+        return self._carrying is not None
+
     async def close(self) -> None:
         """Ends what goes on in the background; what was not carried is carried by others."""
         if self._carrying is not None:

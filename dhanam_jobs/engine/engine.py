@@ -9,9 +9,9 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import redis.asyncio
 
@@ -30,6 +30,9 @@ from .results import Job
 from .schedules import Schedules
 from .scripts import Script
 
+if TYPE_CHECKING:
+    from .manual_clock import ManualClock
+
 _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
@@ -47,10 +50,18 @@ class ServerReport:
 class Engine:
     """Made by `Engine.connect(url, prefix="jobs", registry=...)`, an async context manager.
 
-    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`.
+    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. `clock` is for tests
+    alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
     """
 
-    def __init__(self, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "jobs",
+        registry: Registry | None = None,
+        clock: ManualClock | None = None,
+    ) -> None:
         self.url = url
         self.prefix = keys.check_prefix(prefix)
         self.registry = registry if registry is not None else Registry()
@@ -59,19 +70,30 @@ class Engine:
             self.redis: redis.asyncio.Redis = client(url, name=self.client_name)
         except ValueError as error:
             raise ConfigurationError(f"the Redis URL can't be read: {error}") from None
+        self.clock = clock
         self.time_override: bytes | int = b""
+        self.wakers: set[Callable[[], None]] = set()  # called when a manual clock moves
         self.report: ServerReport | None = None
         self.schedules = Schedules(self)
         self._queues: dict[str, Queue] = {}
         self._listeners: dict[str, Listener] = {}
         self._readers: set[EventReader] = set()
         self._accepting = True
+        if clock is not None:
+            clock.follow(self)
 
     @classmethod
-    def connect(cls, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> Self:
+    def connect(
+        cls,
+        url: str,
+        *,
+        prefix: str = "jobs",
+        registry: Registry | None = None,
+        clock: ManualClock | None = None,
+    ) -> Self:
         """An engine to enter with `async with`; entering checks the server and raises ServerUnsuitable or
-        EngineUnavailable."""
-        return cls(url, prefix=prefix, registry=registry)
+        EngineUnavailable. Raises ConfigurationError for a URL or prefix that can't be."""
+        return cls(url, prefix=prefix, registry=registry, clock=clock)
 
     async def __aenter__(self) -> Self:
         try:
@@ -190,6 +212,12 @@ class Engine:
         """Raises Draining where no new jobs are accepted."""
         if not self._accepting:
             raise Draining("this process is draining and accepts no new jobs")
+
+    def time_moved(self, now_ms: int) -> None:
+        """The manual clock says that it is another time, in ms."""
+        self.time_override = now_ms
+        for wake in list(self.wakers):
+            wake()
 
     async def run(self, script: Script, root: str, *arguments: Argument) -> Any:
         """Runs a script on a queue's root. Raises EngineUnavailable where Redis doesn't answer."""

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import redis
@@ -20,7 +20,11 @@ from redis.exceptions import NoScriptError, RedisError
 
 from . import defaults
 from .link import connection_options
+from .manual_clock import LEASES_UNTIL_MS
 from .scripts import BEAT
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,12 @@ class Row:
         self.lost = lost
 
 
+def heart_of(engine: Engine, lease_ms: int) -> Heart:
+    """A heart for workers of this engine; one of a manual clock makes their leases outlast whatever that does."""
+    until: bytes | int = b"" if engine.clock is None else LEASES_UNTIL_MS
+    return Heart(engine.url, name=engine.client_name, lease_ms=lease_ms, time_override=until)
+
+
 class Heart:
     """Beats for its rows every third of the lease, from `start` to `stop`."""
 
@@ -47,6 +57,7 @@ class Heart:
         name: str,
         lease_ms: int = defaults.LEASE_MS,
         loop_stall: float = defaults.LOOP_STALL,
+        time_override: bytes | int = b"",
     ) -> None:
         options = connection_options(url, name=f"{name}:heart")
         kind = options.pop("connection_class", None)
@@ -56,6 +67,7 @@ class Heart:
         self._tls = kind is not None and "SSL" in kind.__name__
         self._interval = lease_ms / 3000
         self._loop_stall = loop_stall
+        self._time_override = time_override
         self._rows: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -139,9 +151,9 @@ class Heart:
         for row in rows:
             doing = msgspec.json.encode({**row.doing(), "loop_lag_ms": round(self.loop_lag_ms, 1)})
             try:
-                alive = execute("EVALSHA", BEAT.sha, 1, row.root, b"", row.name, doing)
+                alive = execute("EVALSHA", BEAT.sha, 1, row.root, self._time_override, row.name, doing)
             except NoScriptError:
-                alive = execute("EVAL", BEAT.text, 1, row.root, b"", row.name, doing)
+                alive = execute("EVAL", BEAT.text, 1, row.root, self._time_override, row.name, doing)
             if not alive and self._loop is not None:
                 self.remove(row.root, row.name)
                 self._loop.call_soon_threadsafe(row.lost, row.name)

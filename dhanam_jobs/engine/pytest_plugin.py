@@ -15,13 +15,14 @@ from redis import Redis
 
 from .embedded import EmbeddedServer
 from .engine import Engine
+from .manual_clock import ManualClock
 from .registry import Registry
 
 
 class ConnectEngine(Protocol):
-    """`async with jobs_engine(registry) as engine:` connects to the session's server."""
+    """`async with jobs_engine(registry) as engine:` connects to the session's server; with `clock`, by that clock."""
 
-    def __call__(self, registry: Registry) -> Engine: ...
+    def __call__(self, registry: Registry, *, clock: ManualClock | None = None) -> Engine: ...
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def jobs_engine(jobs_redis_url: str) -> ConnectEngine:
     with Redis.from_url(jobs_redis_url) as client:
         client.flushall()
 
-    def connect(registry: Registry) -> Engine:
-        return Engine.connect(jobs_redis_url, registry=registry)
+    def connect(registry: Registry, *, clock: ManualClock | None = None) -> Engine:
+        return Engine.connect(jobs_redis_url, registry=registry, clock=clock)
 
     return connect

@@ -87,6 +87,7 @@ class Scheduler:
         """Starts ticking; a second call does nothing."""
         if not self._running:
             loop = asyncio.get_running_loop()
+            self._engine.wakers.add(self._changed.set)
             self._running = [
                 loop.create_task(self._run(), name="scheduler"),
                 loop.create_task(self._listen(), name="schedule changes"),
@@ -95,6 +96,7 @@ class Scheduler:
     async def stop(self) -> None:
         """Ends it; may be called twice. A tick that was sent takes effect or not, as a whole."""
         running, self._running = self._running, []
+        self._engine.wakers.discard(self._changed.set)
         for one in running:
             one.cancel()
         if running:

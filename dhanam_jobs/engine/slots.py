@@ -64,6 +64,7 @@ class Slots:
         self.haunted = 0
         self.releasing = False
         self.ended = False
+        self.borrowed = False  # the slots' tasks are a caller's: who cancels them means the caller
         self.early: dict[tuple[str, str], tuple[str, float]] = {}
         self._place = place
         self._executor = executor
@@ -214,7 +215,7 @@ class Slots:
             claim = ready.popleft()
             if ready:
                 self.pass_on()
-            outcome = await self._run(slot, claim)
+            outcome = await self.run(slot, claim)
             if outcome is not None:
                 self._outcomes.append(outcome)
                 self._wake.set()
@@ -223,7 +224,8 @@ class Slots:
                 self._start_slot(slot)
                 return
 
-    async def _run(self, slot: Slot, claim: Claim) -> Outcome | None:
+    async def run(self, slot: Slot, claim: Claim) -> Outcome | None:
+        """Runs one claim in the slot's task; None where the claim was lost meanwhile."""
         if self.releasing:
             return self._executor.released(claim)
         row = self._calls.get(claim.name)
@@ -276,7 +278,7 @@ class Slots:
         cause = context.cause
         if cause is not None:
             return self._executor.raised(claim, job_type, Interrupted(cause, context.reason))
-        if self.ended:
+        if self.ended or (self.borrowed and slot.task is not None and slot.task.cancelling()):
             raise error
         if slot.task is not None:
             while slot.task.cancelling():

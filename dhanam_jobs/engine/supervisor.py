@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from . import defaults
 from .engine import Engine
-from .heart import Heart
+from .heart import heart_of
 from .queue import Queue
 from .resources import ResourceScope
 from .schedule import Schedule
@@ -52,7 +52,7 @@ class Supervisor:
         self._alone = alone
         names = [row.name for row in engine.registry.queues] if queues is None else list(queues)
         self._queues: list[Queue] = [engine.queue(name) for name in names]
-        self._heart = Heart(engine.url, name=engine.client_name, lease_ms=lease_ms)
+        self._heart = heart_of(engine, lease_ms)
         self._schedules = None if schedules is None else list(schedules)
         self._owner = owner
         self._scheduler = Scheduler(engine, self._queues, declared=self._schedules, owner=owner)

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 import redis
@@ -26,6 +26,9 @@ from .registry import Registry
 from .request import Batch, Encoder, JobRequest, Request, batches_of, explained, pack, partly, unpack
 from .results import value_of
 from .scripts import Script
+
+if TYPE_CHECKING:
+    from .manual_clock import ManualClock
 
 _BLOCK_MS = 2_000  # shorter than the socket's own time limit
 _LOOK_EVERY = 30.0
@@ -120,7 +123,9 @@ class SyncQueue:
         backoff = Backoff(first=0.02, most=0.5)
         while True:
             try:
-                return unpack(self.name, self._engine.call(scripts.ENQUEUE, *pack(self.root, b"", [batch])))
+                return unpack(
+                    self.name, self._engine.call(scripts.ENQUEUE, *pack(self.root, self._engine.time_override, [batch]))
+                )
             except QueueFull as error:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or len(batch.requests) > error.limit:
@@ -133,7 +138,7 @@ class SyncQueue:
         engine.redis.hset(keys.registry(engine.prefix), f"queue:{self.name}", "1")
         limit = engine.registry.row_of(self.name).max_length
         if limit is not None:
-            engine.call(scripts.LIMIT_LENGTH, self.root, b"", limit)
+            engine.call(scripts.LIMIT_LENGTH, self.root, engine.time_override, limit)
         self._announced = True
 
     def job(self, job_id: str, name: str = "") -> SyncJob:
@@ -185,10 +190,18 @@ class SyncQueue:
 class SyncEngine:
     """`with SyncEngine.connect(url, registry=registry) as engine: engine.enqueue(Greet("Ana")).result(timeout=5)`.
 
-    Arguments as `Engine.connect`. One per process: threads may share it, and a forked process connects anew.
+    Arguments and errors as `Engine.connect`. One per process: threads may share it, and a forked process connects anew.
     """
 
-    def __init__(self, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "jobs",
+        registry: Registry | None = None,
+        clock: ManualClock | None = None,
+    ) -> None:
+        self.clock = clock
         self.prefix = keys.check_prefix(prefix)
         self.registry = registry if registry is not None else Registry()
         name = f"{prefix.replace(' ', '_')}:{socket.gethostname()}:{os.getpid()}:sync"
@@ -199,10 +212,17 @@ class SyncEngine:
         self._queues: dict[str, SyncQueue] = {}
 
     @classmethod
-    def connect(cls, url: str, *, prefix: str = "jobs", registry: Registry | None = None) -> Self:
+    def connect(
+        cls,
+        url: str,
+        *,
+        prefix: str = "jobs",
+        registry: Registry | None = None,
+        clock: ManualClock | None = None,
+    ) -> Self:
         """An engine to enter with `with`; entering raises EngineUnavailable where Redis doesn't answer, and
         ServerUnsuitable where the keys have another release's layout."""
-        return cls(url, prefix=prefix, registry=registry)
+        return cls(url, prefix=prefix, registry=registry, clock=clock)
 
     def __enter__(self) -> Self:
         try:
@@ -247,10 +267,15 @@ class SyncEngine:
         queue = self.queue(self.registry.taking(type(payload)).queue)
         return queue.enqueue(payload, room_timeout=room_timeout, **options)
 
+    @property
+    def time_override(self) -> bytes | int:
+        """What time the scripts are given, in ms: the manual clock's, or b"" for Redis's own."""
+        return b"" if self.clock is None else self.clock.now_ms()
+
     def run(self, script: Script, root: str, *arguments: Argument) -> Any:
         """Runs a script on a queue's root. Raises EngineUnavailable where Redis doesn't answer."""
         try:
-            return self.call(script, root, b"", *arguments)
+            return self.call(script, root, self.time_override, *arguments)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
 

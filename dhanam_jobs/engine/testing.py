@@ -1,4 +1,5 @@
-"""Assertions for users' own tests: what a queue was given, on a real server; running it is a worker's part."""
+"""What users' own tests need: assertions on what a queue was given, jobs run when the test says so, one handler called
+by itself, and a clock that the test moves. On a real server, but for `call`."""
 
 from __future__ import annotations
 
@@ -6,9 +7,14 @@ from typing import Any
 
 import msgspec
 
+from .bare_call import Called, Enqueued, call
+from .inline import Ran, run_waiting
 from .job import JobInfo
 from .listing import STATES, JobFilter
+from .manual_clock import ManualClock
 from .queue import Queue
+
+__all__ = ["Called", "Enqueued", "ManualClock", "Ran", "assert_enqueued", "call", "enqueued", "run_waiting"]
 
 
 async def enqueued(queue: Queue, name: str | None = None) -> list[JobInfo]:

@@ -29,11 +29,12 @@ from .context import Workplace
 from .errors import EngineUnavailable
 from .executor import Clock, Executor
 from .failures import FailureHooks
-from .heart import Heart, Row
+from .heart import Heart, Row, heart_of
 from .inbox import Inbox, Mark, Message
 from .invocation import Invoker
 from .job import Claim, Outcome
-from .link import Backoff, Link, Unreachable, sleep_or
+from .link import Backoff, Link, Unreachable, run_script, sleep_or
+from .manual_clock import LEASES_UNTIL_MS
 from .meter import Meter
 from .queue import Queue
 from .registry import QueueConfig, check_concurrency
@@ -87,10 +88,10 @@ class Worker:
         self._engine = queue.engine
         self._drain_timeout = drain_timeout
         self._own_heart = heart is None
-        self._heart = heart or Heart(self._engine.url, name=self._engine.client_name, lease_ms=lease_ms)
+        self._heart = heart or heart_of(self._engine, lease_ms)
         self._own_sweeper = sweeper is None
         self._sweeper = sweeper or Sweeper([queue], interval_ms=sweep_ms, lease_ms=lease_ms)
-        self._clock = Clock()
+        self._clock: Clock = self._engine.clock or Clock()
         self._on_drain = on_drain
         self._resources = resources if isinstance(resources, ResourceScope) else ResourceScope(resources)
         self._place = Workplace(queue, None)
@@ -140,10 +141,30 @@ class Worker:
         if self._pumping is not None:
             return
         loop = asyncio.get_running_loop()
-        self._place.loop = loop
         if self._own_half():
             self._share = self.concurrency // 2
             self._twin = self._make_twin(self.concurrency - self._share)
+        await self._begin(loop)
+        self._slots.start(self._share)
+        if self._hooks:
+            self._sweeper.listen(self.queue.name, self._hooks.swept)
+        if self._own_heart:
+            self._heart.start()
+        if self._own_sweeper:
+            self._sweeper.start()
+        self._bell.start()
+        self._engine.wakers.add(self._heard)
+        self._pumping = loop.create_task(self._pump(), name=f"pump {self.queue.name}")
+        if self._twin is not None:
+            try:
+                await self._twin.start()
+            except BaseException:
+                await self.stop(0)
+                raise
+
+    async def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Opens the resources and registers; what was parked for want of this worker comes back."""
+        self._place.loop = loop
         await self._announce()
         self._place.resources = await self._resources.open()
         try:
@@ -155,21 +176,6 @@ class Worker:
             await self._inbox.stop()
             await self._resources.close()
             raise
-        self._slots.start(self._share)
-        if self._hooks:
-            self._sweeper.listen(self.queue.name, self._hooks.swept)
-        if self._own_heart:
-            self._heart.start()
-        if self._own_sweeper:
-            self._sweeper.start()
-        self._bell.start()
-        self._pumping = loop.create_task(self._pump(), name=f"pump {self.queue.name}")
-        if self._twin is not None:
-            try:
-                await self._twin.start()
-            except BaseException:
-                await self.stop(0)
-                raise
 
     def _own_half(self) -> bool:
         return self._twin is None and not self._is_twin and self.concurrency >= _TWIN_FROM
@@ -255,6 +261,10 @@ class Worker:
         if stubborn:
             log.warning("queue %s: %d handlers go on after a cancellation", self.queue.name, len(stubborn))
         self._pumping = None
+        await self._leave()
+
+    async def _leave(self) -> None:
+        self._engine.wakers.discard(self._heard)
         self._slots.close()
         await self._bell.stop()
         await self._inbox.stop()
@@ -312,6 +322,9 @@ class Worker:
             self.name = new_worker_name()
             try:
                 taken = await self._engine.run(scripts.REGISTER, self.queue.root, self.name, about)
+                if self._engine.clock is not None:
+                    row = (self.queue.root, LEASES_UNTIL_MS, self.name, b"{}")
+                    await run_script(self._engine.redis, scripts.BEAT, *row)
             except Exception as error:
                 if self._pumping is None:
                     raise
@@ -445,8 +458,12 @@ class Worker:
         self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self._share))
         if taken >= want > 0:
             self._look = True
-        if reply[3]:
-            self._bell.watch((int(float(reply[3])) - self._clock.now_ms()) / 1000)
+        self._watch(int(float(reply[3])) if reply[3] else None)
+
+    def _watch(self, due_ms: int | None) -> None:
+        """Sees to it that this worker looks again when a job is due, or a limit ends."""
+        if due_ms is not None:
+            self._bell.watch((due_ms - self._clock.now_ms()) / 1000)
 
     def _settled(self, outcomes: list[Outcome], verdicts: bytes) -> None:
         for outcome, verdict in zip(outcomes, verdicts, strict=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "shop"
 USERS_TEST = """
 import asyncio
 
@@ -34,6 +36,20 @@ async def run(jobs_engine):
 def test_a_job_runs_on_an_empty_server(jobs_engine, time):
     asyncio.run(run(jobs_engine))
 """
+
+
+def test_the_example_project_of_the_testing_page_passes(tmp_path: Path) -> None:
+    """Fixtures, one handler called, jobs run inline and the clock, together, as a user's suite has them."""
+    project = shutil.copytree(EXAMPLE, tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "5 passed" in ended.stdout
 
 
 def test_the_plugin_gives_each_test_an_empty_server_that_runs_jobs(tmp_path: Path) -> None:

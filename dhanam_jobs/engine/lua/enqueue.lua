@@ -275,7 +275,8 @@ for position, job in ipairs(jobs) do
         waiting[#waiting + 1] = id
       end
       if throttled then
-        redis.call('SET', root .. 'throttled:' .. key, string.format('%d %s', now + extra.period, id), 'PX', extra.period)
+        redis.call('SET', root .. 'throttled:' .. key, string.format('%d %s', now + extra.period, id), 'PX',
+          extra.period + spare)
       elseif key and not taken then
         redis.call('HSET', root .. 'unique', key, digest_of(name, payload) .. ' ' .. id)
       end

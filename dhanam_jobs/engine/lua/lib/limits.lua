@@ -37,7 +37,7 @@ local function log_starts(log, starts, period, count)
   if type(redis.pcall('LLEN', log)) ~= 'number' then redis.call('DEL', log) end
   for _ = 1, count do redis.call('RPUSH', log, at) end
   redis.call('LTRIM', log, -starts, -1)
-  redis.call('PEXPIRE', log, period)
+  redis.call('PEXPIRE', log, period + spare)
 end
 
 -- What limits keys at all, read once in a script: most queues have no limits, or one for all keys.
@@ -178,7 +178,7 @@ local function limit_for(key, ms)
   end
   local known = redis.pcall('GET', root .. 'limited:' .. key)
   if type(known) == 'string' and (tonumber(known) or 0) >= opens then return end
-  redis.call('SET', root .. 'limited:' .. key, string.format('%d', opens), 'PX', math.max(1, ms))
+  redis.call('SET', root .. 'limited:' .. key, string.format('%d', opens), 'PX', math.max(1, ms) + spare)
   refresh(key)
 end
 
