@@ -177,7 +177,8 @@ async def _check_server(engine: Engine, settings: Settings, store_id: str | None
     apart = abs(time.time() - seconds)
     if apart > _CLOCKS_APART_S:
         yield Finding("clock", "wrong", f"this machine's and Redis's are {span(apart)} apart", "run NTP on both")
-    noted = await engine.redis.hget(keys.registry(engine.prefix), "store")
+    registry = keys.registry(engine.prefix)
+    noted = await engine.servers.command(registry, "HGET", registry, "store")
     if isinstance(noted, bytes) and store_id is not None and noted.decode() != store_id:
         yield Finding(
             "store",

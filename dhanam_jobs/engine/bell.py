@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import defaults, scripts
-from .link import Backoff, Link
+from .link import Backoff
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -28,7 +28,7 @@ class Bell:
         self._queue = queue
         self._wants = wants
         self._heard = heard
-        self._link = Link(queue.engine.url, name=f"{queue.engine.client_name}:{queue.name}:bell")
+        self._link = queue.engine.link(f"{queue.name}:bell")
         self._answering: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
 

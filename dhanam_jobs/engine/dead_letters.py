@@ -6,7 +6,7 @@ queue's retention's to say.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import defaults, scripts
 from .errors import JobNotFound, WrongState
@@ -28,7 +28,7 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return int(await self._queue.engine.redis.zcard(f"{self._queue.root}:dead"))
+        return int(await self._command("ZCARD", f"{self._queue.root}:dead"))
 
     async def page(
         self,
@@ -48,8 +48,11 @@ class DeadLetters:
 
     async def record(self, job_id: str) -> bytes | None:
         """The record of that id as JSON, or None."""
-        record = await self._queue.engine.redis.hget(f"{self._queue.root}:buried", job_id)
+        record = await self._command("HGET", f"{self._queue.root}:buried", job_id)
         return record if isinstance(record, bytes) else None
+
+    async def _command(self, *words: str) -> Any:
+        return await self._queue.engine.servers.command(self._queue.root, *words)
 
     async def replay(self, job_id: str) -> None:
         """Runs a dead letter once more, under its own id, with all its attempts. Raises JobNotFound, and WrongState

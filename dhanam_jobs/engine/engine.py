@@ -19,8 +19,9 @@ from . import defaults, keys
 from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
 from .event_reader import EventReader, Since, recent_events
 from .events import Event
-from .link import Argument, Unreachable, client, run_script
+from .link import Argument, Link, Unreachable
 from .listener import Listener
+from .merged_events import MergedEvents
 from .metrics import JobMetrics, Per, read_metrics
 from .options import EnqueueOptions
 from .queue import Queue, QueueStats
@@ -29,6 +30,7 @@ from .request import JobRequest
 from .results import Job
 from .schedules import Schedules
 from .scripts import Script
+from .servers import Servers
 
 if TYPE_CHECKING:
     from .manual_clock import ManualClock
@@ -50,8 +52,9 @@ class ServerReport:
 class Engine:
     """Made by `Engine.connect(url, prefix="jobs", registry=...)`, an async context manager.
 
-    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. `clock` is for tests
-    alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
+    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. Any server of a Redis
+    Cluster stands for the whole of it; the others are found at their own addresses, with the same user and password.
+    `clock` is for tests alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Engine:
         self.registry = registry if registry is not None else Registry()
         self.client_name = f"{prefix.replace(' ', '_')}:{socket.gethostname()}:{os.getpid()}"
         try:
-            self.redis: redis.asyncio.Redis = client(url, name=self.client_name)
+            self.servers = Servers(url, name=self.client_name)
         except ValueError as error:
             raise ConfigurationError(f"the Redis URL can't be read: {error}") from None
         self.clock = clock
@@ -121,7 +124,7 @@ class Engine:
         for queue in self._queues.values():
             await queue.close()
         self._listeners.clear()
-        await self.redis.aclose()
+        await self.servers.aclose()
 
     def queue(self, name: str) -> Queue:
         """The queue of that name; one that the registry doesn't have is legal for producers of other processes' jobs,
@@ -166,7 +169,9 @@ class Engine:
         `offsets`), to go on behind it; "0" for the oldest that is kept; or an aware datetime. Raises
         ConfigurationError.
         """
-        reader = EventReader(self, self._queues_of(queues), since, self._readers.discard)
+        chosen = self._queues_of(queues)
+        kind = MergedEvents if self.servers.routes.clustered and len(chosen) > 1 else EventReader
+        reader = kind(self, chosen, since, self._readers.discard)
         self._readers.add(reader)
         return reader
 
@@ -219,10 +224,19 @@ class Engine:
         for wake in list(self.wakers):
             wake()
 
+    @property
+    def redis(self) -> redis.asyncio.Redis:
+        """The client of the server that the URL names, for what concerns no key."""
+        return self.servers.home
+
+    def link(self, purpose: str) -> Link:
+        """A connection for one caller."""
+        return Link(self.url, name=f"{self.client_name}:{purpose}", routes=self.servers.routes)
+
     async def run(self, script: Script, root: str, *arguments: Argument) -> Any:
         """Runs a script on a queue's root. Raises EngineUnavailable where Redis doesn't answer."""
         try:
-            return await run_script(self.redis, script, root, self.time_override, *arguments)
+            return await self.servers.run(script, root, self.time_override, *arguments)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
 
@@ -238,24 +252,28 @@ class Engine:
         """Notes that the jobs of this prefix work on the store of that id; returns the id of another store that was
         noted before, or None."""
         key = keys.registry(self.prefix)
-        await self.redis.hsetnx(key, "store", store_id)
-        noted = await self.redis.hget(key, "store")
+        await self.servers.command(key, "HSETNX", key, "store", store_id)
+        noted = await self.servers.command(key, "HGET", key, "store")
         found = noted.decode() if isinstance(noted, bytes) else store_id
         return None if found == store_id else found
 
     async def announce_queue(self, name: str) -> None:
         """Writes a queue into the registry in Redis, where operators' tools find it."""
+        key = keys.registry(self.prefix)
         async with asyncio.timeout(defaults.CALL_TIMEOUT):
-            await self.redis.hset(keys.registry(self.prefix), f"queue:{name}", 1)
+            await self.servers.command(key, "HSET", key, f"queue:{name}", 1)
 
     async def check_server(self) -> ServerReport:
         """Checks version, eviction policy, persistence and key layout. Raises ServerUnsuitable for what can't work and
         reports what could be lost."""
+        key = keys.registry(self.prefix)
         try:
             async with asyncio.timeout(defaults.CALL_TIMEOUT):
                 info = await self.redis.info("everything")
                 policy = await self._config("maxmemory-policy")
-                layout = await self.redis.hget(keys.registry(self.prefix), "layout")
+                if info.get("cluster_enabled"):
+                    await self._learn_cluster()
+                layout = await self.servers.command(key, "HGET", key, "layout")
         except Unreachable as error:
             raise EngineUnavailable(f"Redis at {_without_password(self.url)} did not answer: {error}") from error
         flavour = str(info.get("server_name", "redis"))
@@ -270,7 +288,7 @@ class Engine:
                 f"maxmemory-policy is {policy!r}: wanted 'noeviction', since any other deletes jobs when memory is full"
             )
         if layout is None:
-            await self.redis.hsetnx(keys.registry(self.prefix), "layout", defaults.LAYOUT_VERSION)
+            await self.servers.command(key, "HSETNX", key, "layout", defaults.LAYOUT_VERSION)
         elif int(layout) != defaults.LAYOUT_VERSION:
             raise ServerUnsuitable(
                 f"the keys of prefix {self.prefix!r} have layout {int(layout)}; "
@@ -282,6 +300,17 @@ class Engine:
                 "the server keeps no append-only file: what was stored since its last snapshot is lost when it crashes"
             )
         return ServerReport(flavour, version, warnings, bool(info.get("cluster_enabled")))
+
+    async def _learn_cluster(self) -> None:
+        """Learns who holds what, replicas included: one of them may be all that is left when its master dies."""
+        self.servers.routes.clustered = True
+        link = self.link("cluster")
+        try:
+            self.servers.routes.learn(await link.call("CLUSTER", "SLOTS"))
+        except redis.exceptions.NoPermissionError:
+            pass  # who holds a slot is found by asking; a replica, once another server tells of it
+        finally:
+            await link.close()
 
     async def _config(self, name: str) -> str | None:
         try:

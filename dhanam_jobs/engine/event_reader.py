@@ -12,7 +12,7 @@ import logging
 import random
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from . import defaults
 from .errors import ConfigurationError, EngineUnavailable
 from .events import Event, Gap, events_of
-from .link import Backoff, Link, Unreachable
+from .link import Backoff, Unreachable
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -62,7 +62,7 @@ class EventReader:
     ) -> None:
         self._places = [Place(queue) for queue in queues]
         self._since = {place.queue: _since_of(place.queue, since) for place in self._places}
-        self._link = Link(engine.url, name=f"{engine.client_name}:events")
+        self._link = engine.link("events")
         self._ready: deque[Event] = deque()
         self._opened = False
         self._closed = False
@@ -220,11 +220,11 @@ class EventReader:
 async def recent_events(engine: Engine, queues: Sequence[Queue], limit: int) -> list[Event]:
     """The newest events of these queues, at most `limit`, the oldest first. Raises EngineUnavailable."""
     found: list[tuple[tuple[int, int], list[Event]]] = []
-    execute: Callable[..., Awaitable[list[tuple[bytes, dict[bytes, bytes]]]]] = engine.redis.execute_command
     for queue in queues:
         try:
             async with asyncio.timeout(defaults.CALL_TIMEOUT):
-                entries = await execute("XREVRANGE", f"{queue.root}:events", "+", "-", "COUNT", limit)
+                words = ("XREVRANGE", f"{queue.root}:events", "+", "-", "COUNT", limit)
+                entries: list[tuple[bytes, dict[bytes, bytes]]] = await engine.servers.command(queue.root, *words)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer for the events: {error}") from error
         for entry, fields in entries or ():

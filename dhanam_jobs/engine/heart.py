@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from . import defaults
-from .link import connection_options
 from .manual_clock import LEASES_UNTIL_MS
+from .routes import Routes
 from .scripts import BEAT
+from .servers import BlockingServers
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -44,7 +44,8 @@ class Row:
 def heart_of(engine: Engine, lease_ms: int) -> Heart:
     """A heart for workers of this engine; one of a manual clock makes their leases outlast whatever that does."""
     until: bytes | int = b"" if engine.clock is None else LEASES_UNTIL_MS
-    return Heart(engine.url, name=engine.client_name, lease_ms=lease_ms, time_override=until)
+    routes = engine.servers.routes
+    return Heart(engine.url, name=engine.client_name, lease_ms=lease_ms, time_override=until, routes=routes)
 
 
 class Heart:
@@ -58,14 +59,10 @@ class Heart:
         lease_ms: int = defaults.LEASE_MS,
         loop_stall: float = defaults.LOOP_STALL,
         time_override: bytes | int = b"",
+        routes: Routes | None = None,
     ) -> None:
-        options = connection_options(url, name=f"{name}:heart")
-        kind = options.pop("connection_class", None)
-        options["retry"] = None
-        self._options = options
-        self._unix = kind is not None and "Unix" in kind.__name__
-        self._tls = kind is not None and "SSL" in kind.__name__
         self._interval = lease_ms / 3000
+        self._servers = BlockingServers(url, name=f"{name}:heart", routes=routes, timeout=max(self._interval, 1.0))
         self._loop_stall = loop_stall
         self._time_override = time_override
         self._rows: dict[tuple[str, str], Row] = {}
@@ -116,44 +113,31 @@ class Heart:
         self._turning = self._loop.call_later(interval, self._turn, now + interval)
 
     def _run(self) -> None:
-        connection: redis.Redis | None = None
         while not self._stop.wait(self._interval):
             if time.monotonic() - self._turned > self._loop_stall:
                 log.error("the event loop has not turned for %s s: the workers' leases run out", self._loop_stall)
                 continue
+            self._beat()
+        self._servers.close()
+
+    def _beat(self) -> None:
+        with self._lock:
+            rows = list(self._rows.values())
+        for row in rows:
             try:
-                if connection is None:
-                    connection = self._connect()
-                self._beat(connection)
+                doing = msgspec.json.encode({**row.doing(), "loop_lag_ms": round(self.loop_lag_ms, 1)})
+                alive = self._servers.run(BEAT, row.root, self._time_override, row.name, doing)
             except (RedisError, OSError) as error:
+                # The rest waits for the next beat, but where other queues are on other servers.
                 log.warning("no beat: %s", error)
-                if connection is not None:
-                    connection.close()
-                connection = None
+                self._servers.close()
+                if not self._servers.routes.clustered:
+                    return
+                continue
             except Exception:
                 # A thread that ended here would cost every worker of this process its lease, for good.
                 log.exception("a beat failed here")
-        if connection is not None:
-            connection.close()
-
-    def _connect(self) -> redis.Redis:
-        options = dict(self._options)
-        if self._unix:
-            options["unix_socket_path"] = options.pop("path")
-        if self._tls:
-            options["ssl"] = True
-        return redis.Redis(socket_timeout=max(self._interval, 1.0), **options)
-
-    def _beat(self, connection: redis.Redis) -> None:
-        with self._lock:
-            rows = list(self._rows.values())
-        execute: Callable[..., Any] = connection.execute_command
-        for row in rows:
-            doing = msgspec.json.encode({**row.doing(), "loop_lag_ms": round(self.loop_lag_ms, 1)})
-            try:
-                alive = execute("EVALSHA", BEAT.sha, 1, row.root, self._time_override, row.name, doing)
-            except NoScriptError:
-                alive = execute("EVAL", BEAT.text, 1, row.root, self._time_override, row.name, doing)
+                continue
             if not alive and self._loop is not None:
                 self.remove(row.root, row.name)
                 self._loop.call_soon_threadsafe(row.lost, row.name)

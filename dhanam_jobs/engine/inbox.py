@@ -17,7 +17,7 @@ import msgspec
 
 from . import defaults, scripts
 from .errors import ConfigurationError
-from .link import Backoff, Link
+from .link import Backoff
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -56,7 +56,7 @@ class Inbox:
         self._queue = queue
         self._heard = heard
         self._missed = missed
-        self._link = Link(queue.engine.url, name=f"{queue.engine.client_name}:{queue.name}:inbox")
+        self._link = queue.engine.link(f"{queue.name}:inbox")
         self._reading: asyncio.Task[None] | None = None
 
     def start(self, worker: str) -> None:

@@ -42,7 +42,7 @@ async def inspect_queue(queue: Queue) -> list[str]:
     for what in _LISTS:
         await _walk(queue, problems, what, "0")
     await _walk_families(queue, problems)
-    async for key in queue.engine.redis.scan_iter(match=f"{queue.root}:*", count=1000):
+    async for key in queue.engine.servers.at(queue.root).scan_iter(match=f"{queue.root}:*", count=1000):
         name = key.decode()[len(queue.root) + 1 :]
         await _step(queue, problems, "key", name)
         if name.startswith(("front:", "waiting:", "admitted:")):
@@ -87,7 +87,7 @@ async def _step(queue: Queue, problems: dict[str, None], what: str, about: str, 
 
 async def _walk_families(queue: Queue, problems: dict[str, None]) -> None:
     # Two queues can't be read at one moment: what seems to be wrong is looked at again.
-    redis = queue.engine.redis
+    redis = queue.engine.servers.at(queue.root)
     try:
         async for found, _ in redis.hscan_iter(f"{queue.root}:families", count=200):
             parent = found.decode()
@@ -104,15 +104,16 @@ async def _walk_families(queue: Queue, problems: dict[str, None]) -> None:
 
 
 async def _unknown(queue: Queue, parent: str, kin: Kin) -> bool:
-    redis, far = queue.engine.redis, keys.root(queue.engine.prefix, kin.queue)
+    servers, far = queue.engine.servers, keys.root(queue.engine.prefix, kin.queue)
+    here, there = servers.at(queue.root), servers.at(far)
     link = f"{queue.name} {parent} {kin.key}"
-    if await redis.hexists(f"{queue.root}:planned", f"{parent} {kin.key}"):
+    if await here.hexists(f"{queue.root}:planned", f"{parent} {kin.key}"):
         return False
-    links = await redis.hget(f"{far}:parents", kin.id)
+    links = await there.hget(f"{far}:parents", kin.id)
     known = links.decode().split("\n") if isinstance(links, bytes) else []
-    if link in known or await redis.hexists(f"{far}:handover", link):
+    if link in known or await there.hexists(f"{far}:handover", link):
         return False
-    return not await redis.hexists(f"{queue.root}:child_ends:{parent}", kin.key)
+    return not await here.hexists(f"{queue.root}:child_ends:{parent}", kin.key)
 
 
 async def _walk(queue: Queue, problems: dict[str, None], what: str, cursor: str) -> None:

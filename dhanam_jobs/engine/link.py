@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from . import defaults
+from .routes import MOST_MOVES, Address, Routes
 from .scripts import Script
 
 Argument = bytes | str | int
@@ -37,6 +38,7 @@ Unreachable = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
+    redis.exceptions.AskError,  # the slot is on its way to another server of the cluster (routes.py)
     OSError,
     TimeoutError,
 )
@@ -56,41 +58,36 @@ def connection_options(url: str, *, name: str) -> dict[str, Any]:
     return options
 
 
-def client(url: str, *, name: str) -> redis.asyncio.Redis:
-    """A pooled client for everything that isn't on the path of a job.
-
-    Its sockets have no time-out of their own: on Python 3.11 redis-py would send through `wait_for`, which can swallow
-    a cancellation. Whoever calls sets the limit, as `run_script` does.
-    """
-    options = connection_options(url, name=name)
-    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool(
-        max_connections=32, timeout=5, socket_timeout=None, **options
-    )
-    return redis.asyncio.Redis.from_pool(pool)
+def routes_of(url: str) -> Routes:
+    """What is known before anything was asked: the server that the URL names."""
+    options = parse_url(url)
+    return Routes(None if "path" in options else (options.get("host", "localhost"), options.get("port", 6379)))
 
 
-def blocking_client(url: str, *, name: str) -> redis.Redis:
-    """A pooled client for code without an event loop; threads may share it, and it survives a fork."""
-    options = connection_options(url, name=name)
-    options.update(redis.connection.parse_url(url))  # type: ignore[no-untyped-call]
-    options.update(
-        retry=redis.retry.Retry(NoBackoff(), 0), max_connections=32, timeout=5, socket_timeout=defaults.CALL_TIMEOUT
-    )
-    pool = redis.BlockingConnectionPool(**options)  # type: ignore[no-untyped-call]
-    return redis.Redis.from_pool(pool)
+def located(options: dict[str, Any], address: Address | None) -> dict[str, Any]:
+    """The options of a connection to another server of the cluster, otherwise as they are."""
+    return options if address is None else {**options, "host": address[0], "port": address[1]}
 
 
 class Link:
-    """A connection of one caller. It connects at the first call and again after every error.
+    """A connection of one caller. It connects at the first call and again after every error, and follows its keys to
+    the server of a cluster that holds them; so all keys that one caller names are to be in one slot.
 
-    `name` is shown by CLIENT LIST.
+    `name` is shown by CLIENT LIST; `routes` is the process's knowledge of a cluster.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
-        options = connection_options(url, name=name)
-        kind = options.pop("connection_class", redis.asyncio.Connection)
+    def __init__(self, url: str, *, name: str, routes: Routes | None = None) -> None:
+        self._options = connection_options(url, name=name)
+        self._kind = self._options.pop("connection_class", redis.asyncio.Connection)
+        self._routes = routes or routes_of(url)
+        self._address = self._routes.home
+        self._connection = self._made()
+
+    def _made(self) -> AbstractConnection:
         # One time-out stands around the whole of each call; one on the socket would cost a wait_for for every send.
-        self._connection: AbstractConnection = kind(socket_timeout=None, socket_read_size=_SOCKET_READ_BYTES, **options)
+        options = located(self._options, self._address)
+        connection: AbstractConnection = self._kind(socket_timeout=None, socket_read_size=_SOCKET_READ_BYTES, **options)
+        return connection
 
     async def call(
         self,
@@ -101,6 +98,16 @@ class Link:
         """Sends one command and returns its reply. Raises redis-py's errors; after any but a reply error, and after a
         cancellation, the connection is closed and the command may or may not have taken effect. `meanwhile` is called
         once the command is on its way."""
+        for _ in range(MOST_MOVES):
+            try:
+                return await self._call(arguments, timeout, meanwhile)
+            except redis.exceptions.MovedError as moved:
+                await self._go_to(self._routes.moved(moved, self._address))
+        raise redis.exceptions.ConnectionError(f"{MOST_MOVES} servers said that another one holds the key")
+
+    async def _call(
+        self, arguments: tuple[Argument, ...], timeout: float, meanwhile: Callable[[], object] | None
+    ) -> Any:
         connection = self._connection
         try:
             async with asyncio.timeout(timeout):
@@ -114,13 +121,18 @@ class Link:
                     meanwhile()
                 # Not redis-py's time-out for a read: it returns None, and leaves a reply for the next call to mistake.
                 return await connection.read_response()
+        except redis.exceptions.MovedError:
+            raise
         except redis.exceptions.ResponseError as error:
             if isinstance(error, Unreachable):
-                await self._drop()  # demoted: the address may lead to another server by now
+                await self._leave()  # demoted: the address may lead to another server by now
             raise
         except TimeoutError:
-            await self._drop()
+            await self._leave()
             raise redis.exceptions.TimeoutError(f"no answer within {timeout:g} s") from None
+        except (redis.exceptions.ConnectionError, OSError):
+            await self._leave()
+            raise
         except BaseException:
             await self._drop()
             raise
@@ -138,6 +150,16 @@ class Link:
         except NoScriptError:
             return await self.call("EVAL", script.text, 1, *arguments, timeout=timeout)
 
+    async def _leave(self) -> None:
+        """Closes the connection; on a cluster another server is asked next, which knows who holds the keys now."""
+        await self._go_to(self._routes.after(self._address))
+
+    async def _go_to(self, address: Address | None) -> None:
+        await self._drop()
+        if address != self._address:
+            self._address = address
+            self._connection = self._made()
+
     async def _drop(self) -> None:
         with contextlib.suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)
@@ -145,21 +167,6 @@ class Link:
     async def close(self) -> None:
         """Closes the connection; the next call would open it again."""
         await self._drop()
-
-
-async def run_script(client: redis.asyncio.Redis, script: Script, *arguments: Argument) -> Any:
-    """Runs a script through a pooled client; its only key is the first of `arguments`."""
-    execute: Callable[..., Awaitable[Any]] = client.execute_command
-    try:
-        async with asyncio.timeout(defaults.CALL_TIMEOUT):
-            try:
-                return await execute("EVALSHA", script.sha, 1, *arguments)
-            except NoScriptError:
-                return await execute("EVAL", script.text, 1, *arguments)
-    except redis.exceptions.ReadOnlyError:
-        # Demoted: the address may lead to another server by now, and open connections don't.
-        await client.connection_pool.disconnect(inuse_connections=False)
-        raise
 
 
 class Backoff:

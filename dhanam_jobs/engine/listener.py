@@ -21,7 +21,7 @@ import msgspec
 from . import defaults, scripts
 from .errors import EngineUnavailable, JobNotFound, ResultTimeout
 from .job import Record
-from .link import Backoff, Link
+from .link import Backoff
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -81,7 +81,7 @@ class Listener:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._desks: dict[str, Desk] = {}
-        self._link = Link(engine.url, name=f"{engine.client_name}:results")
+        self._link = engine.link("results")
         self._reader: asyncio.Task[None] | None = None
         self._reading = False
         self._interrupted = False

@@ -228,15 +228,17 @@ class Operations:
         if not force and (counts.active or counts.workers):
             raise QueueActive(self._queue.name, "obliterate", active=counts.active, workers=counts.workers)
         removed = await self.clear(force=force)
+        redis = engine.servers.at(self._queue.root)
         names: list[bytes] = []
-        async for name in engine.redis.scan_iter(match=f"{self._queue.root}:*", count=1000):
+        async for name in redis.scan_iter(match=f"{self._queue.root}:*", count=1000):
             names.append(name)
             if len(names) == 500:
-                await engine.redis.unlink(*names)
+                await redis.unlink(*names)
                 names.clear()
         if names:
-            await engine.redis.unlink(*names)
-        await engine.redis.hdel(keys.registry(engine.prefix), f"queue:{self._queue.name}")
+            await redis.unlink(*names)
+        registry = keys.registry(engine.prefix)
+        await engine.servers.command(registry, "HDEL", registry, f"queue:{self._queue.name}")
         self._queue.forget_announced()
         return removed
 

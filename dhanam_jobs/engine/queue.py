@@ -25,7 +25,7 @@ from .family_tree import Tree, mark_tree
 from .found import job_info
 from .job import JobInfo
 from .limits import Limits
-from .link import Backoff, Link
+from .link import Backoff
 from .notes import JobNotes, read_notes
 from .operations import Operations
 from .options import EnqueueOptions
@@ -94,7 +94,7 @@ class Queue:
         self.name = keys.check_queue_name(name)
         self.engine = engine
         self.root = keys.root(engine.prefix, name)
-        self._link = Link(engine.url, name=f"{engine.client_name}:enqueue")
+        self._link = engine.link("enqueue")
         self._encoder = Encoder(engine.registry, name)
         self._collected: deque[Batch] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -307,7 +307,7 @@ class Queue:
         if not chunk:
             return
         try:
-            reply = await self._link.run(scripts.ENQUEUE, *pack(self.root, self.engine.time_override, chunk))
+            reply = await self._link.run(scripts.ENQUEUE, self.root, *pack(self.engine.time_override, chunk))
             stored = unpack(self.name, reply)
         except QueueFull as error:
             if len(chunk) == 1:

@@ -161,9 +161,9 @@ def fills(size: int) -> bool:
     return size > defaults.ENQUEUE_CHUNK_BYTES
 
 
-def pack(root: str, time: bytes | int, batches: Iterable[Batch]) -> list[Argument]:
-    """The arguments of `enqueue.lua`, its key included."""
-    arguments: list[Argument] = [root, time]
+def pack(time: bytes | int, batches: Iterable[Batch]) -> list[Argument]:
+    """The arguments of `enqueue.lua` behind its key."""
+    arguments: list[Argument] = [time]
     for batch in batches:
         for request in batch.requests:
             arguments += (request.level, request.extra, request.name, request.payload)

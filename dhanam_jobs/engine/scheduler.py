@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from . import defaults, keys, scripts
 from .errors import ConfigurationError, EngineError, EngineUnavailable
-from .link import Backoff, Link, Unreachable, sleep_or
+from .link import Backoff, Unreachable, sleep_or
 from .misfire import Firing, Misfire, firing
 from .queue import Queue
 from .schedule import Schedule, parsed, run_id
@@ -69,7 +69,7 @@ class Scheduler:
         self._queues = list(queues)
         self._declared = declared
         self._owner = owner
-        self._link = Link(engine.url, name=f"{engine.client_name}:schedules")
+        self._link = engine.link("schedules")
         self._changed = asyncio.Event()
         self._heard: bytes = b"$"
         self._running: list[asyncio.Task[None]] = []
@@ -187,24 +187,25 @@ class Scheduler:
         (its mover died) is removed here; one that the registry lacks is written into it."""
         if not names:
             return []
-        registry = keys.registry(self._engine.prefix)
+        registry, servers = keys.registry(self._engine.prefix), self._engine.servers
         fields = [f"schedule:{name}" for name in names]
         try:
-            homes = await self._engine.redis.hmget(registry, fields)
+            homes = await servers.command(registry, "HMGET", registry, *fields)
             at_home = []
             for name, found in zip(names, homes, strict=True):
                 home = found.decode() if isinstance(found, bytes) else None
+                row = keys.schedule(self._engine.prefix, home or queue.name, name)
                 if home is None:
-                    await self._engine.redis.hsetnx(registry, f"schedule:{name}", queue.name)
+                    await servers.command(registry, "HSETNX", registry, f"schedule:{name}", queue.name)
                     at_home.append(name)
                 elif home == queue.name:
                     at_home.append(name)
-                elif await self._engine.redis.exists(keys.schedule(self._engine.prefix, home, name)):
+                elif await servers.command(row, "EXISTS", row):
                     log.warning("queue %s: schedule %s is on queue %s now", queue.name, name, home)
                     await self._engine.run(scripts.SCHEDULE_REMOVE, queue.root, name, "")
                 else:
                     # It never arrived where it was to go.
-                    await self._engine.redis.hset(registry, f"schedule:{name}", queue.name)
+                    await servers.command(registry, "HSET", registry, f"schedule:{name}", queue.name)
                     at_home.append(name)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer: {error}") from error

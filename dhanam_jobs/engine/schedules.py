@@ -229,7 +229,7 @@ class Schedules:
 
     async def _command(self, *words: str | int) -> Any:
         try:
-            return await self._engine.redis.execute_command(*words)  # type: ignore[no-untyped-call]
+            return await self._engine.servers.command(str(words[1]), *words)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {words[0]}: {error}") from error
 

@@ -14,18 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
-import redis
 
 from . import defaults, keys, scripts
 from .errors import ConfigurationError, EngineUnavailable, JobNotFound, QueueFull, ResultTimeout, ServerUnsuitable
 from .found import job_info
 from .job import JobInfo, Record
-from .link import Argument, Backoff, Unreachable, blocking_client
+from .link import Argument, Backoff, Unreachable
 from .options import EnqueueOptions
 from .registry import Registry
 from .request import Batch, Encoder, JobRequest, Request, batches_of, explained, pack, partly, unpack
 from .results import value_of
 from .scripts import Script
+from .servers import BlockingServers
 
 if TYPE_CHECKING:
     from .manual_clock import ManualClock
@@ -124,7 +124,8 @@ class SyncQueue:
         while True:
             try:
                 return unpack(
-                    self.name, self._engine.call(scripts.ENQUEUE, *pack(self.root, self._engine.time_override, [batch]))
+                    self.name,
+                    self._engine.servers.run(scripts.ENQUEUE, self.root, *pack(self._engine.time_override, [batch])),
                 )
             except QueueFull as error:
                 remaining = deadline - time.monotonic()
@@ -135,10 +136,11 @@ class SyncQueue:
 
     def _announce(self) -> None:
         engine = self._engine
-        engine.redis.hset(keys.registry(engine.prefix), f"queue:{self.name}", "1")
+        registry = keys.registry(engine.prefix)
+        engine.servers.command(registry, "HSET", registry, f"queue:{self.name}", "1")
         limit = engine.registry.row_of(self.name).max_length
         if limit is not None:
-            engine.call(scripts.LIMIT_LENGTH, self.root, engine.time_override, limit)
+            engine.servers.run(scripts.LIMIT_LENGTH, self.root, engine.time_override, limit)
         self._announced = True
 
     def job(self, job_id: str, name: str = "") -> SyncJob:
@@ -206,7 +208,7 @@ class SyncEngine:
         self.registry = registry if registry is not None else Registry()
         name = f"{prefix.replace(' ', '_')}:{socket.gethostname()}:{os.getpid()}:sync"
         try:
-            self.redis: redis.Redis = blocking_client(url, name=name)
+            self.servers = BlockingServers(url, name=name)
         except ValueError as error:
             raise ConfigurationError(f"the Redis URL can't be read: {error}") from None
         self._queues: dict[str, SyncQueue] = {}
@@ -240,7 +242,8 @@ class SyncEngine:
     def open(self) -> None:
         """Connects and checks the layout of the keys. Needed only without `with`, and only for the check."""
         try:
-            layout: Any = self.redis.hget(keys.registry(self.prefix), "layout")
+            registry = keys.registry(self.prefix)
+            layout: Any = self.servers.command(registry, "HGET", registry, "layout")
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer: {error}") from error
         if layout is not None and int(layout) != defaults.LAYOUT_VERSION:
@@ -251,7 +254,7 @@ class SyncEngine:
 
     def close(self) -> None:
         """Closes all connections. May be called twice."""
-        self.redis.close()
+        self.servers.close()
 
     def queue(self, name: str) -> SyncQueue:
         """The queue of that name; UnknownQueue where the registry has queues, but not this one."""
@@ -275,21 +278,14 @@ class SyncEngine:
     def run(self, script: Script, root: str, *arguments: Argument) -> Any:
         """Runs a script on a queue's root. Raises EngineUnavailable where Redis doesn't answer."""
         try:
-            return self.call(script, root, self.time_override, *arguments)
+            return self.servers.run(script, root, self.time_override, *arguments)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
-
-    def call(self, script: Script, *arguments: Argument) -> Any:
-        """Runs a script whose only key is the first of `arguments`; raises redis-py's errors."""
-        try:
-            return self.redis.execute_command("EVALSHA", script.sha, 1, *arguments)  # type: ignore[no-untyped-call]
-        except redis.exceptions.NoScriptError:
-            return self.redis.execute_command("EVAL", script.text, 1, *arguments)  # type: ignore[no-untyped-call]
 
     def read(self, stream: str, offset: bytes, block_ms: int) -> Any:
         """One blocking XREAD, or None where nothing came. Raises EngineUnavailable where Redis doesn't answer."""
         words = ("XREAD", "BLOCK", block_ms, "COUNT", 500, "STREAMS", stream, offset)
         try:
-            return self.redis.execute_command(*words)  # type: ignore[no-untyped-call]
+            return self.servers.command(stream, *words)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer while a result was waited for: {error}") from error

@@ -33,7 +33,7 @@ from .heart import Heart, Row, heart_of
 from .inbox import Inbox, Mark, Message
 from .invocation import Invoker
 from .job import Claim, Outcome
-from .link import Backoff, Link, Unreachable, run_script, sleep_or
+from .link import Backoff, Unreachable, sleep_or
 from .manual_clock import LEASES_UNTIL_MS
 from .meter import Meter
 from .queue import Queue
@@ -102,7 +102,7 @@ class Worker:
         self._calls = {name: (job, self._invoker.call_of(job)) for name, job in jobs.items()}
         self._hooks = FailureHooks(self._place, jobs, registry.middleware)
         self.meter = Meter(queue, lambda: self.name)
-        self._link = Link(self._engine.url, name=f"{self._engine.client_name}:{queue.name}")
+        self._link = self._engine.link(queue.name)
         self._bell = Bell(queue, self._wants_work, self._heard)
         self._inbox = Inbox(queue, self._told, self._missed)
         self._call = 0
@@ -324,7 +324,7 @@ class Worker:
                 taken = await self._engine.run(scripts.REGISTER, self.queue.root, self.name, about)
                 if self._engine.clock is not None:
                     row = (self.queue.root, LEASES_UNTIL_MS, self.name, b"{}")
-                    await run_script(self._engine.redis, scripts.BEAT, *row)
+                    await self._engine.servers.run(scripts.BEAT, *row)
             except Exception as error:
                 if self._pumping is None:
                     raise

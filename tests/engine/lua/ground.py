@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as redis_async
+from redis.exceptions import NoScriptError
 
 from dhanam_jobs.engine import scripts
-from dhanam_jobs.engine.link import run_script
 from dhanam_jobs.engine.scripts import Script
 
 START_MS = 1_700_000_000_000
@@ -41,7 +41,10 @@ class Ground:
 
     async def run(self, script: Script, *arguments: Any) -> Any:
         """The script's reply at `now`."""
-        return await run_script(self.client, script, self.root, self.now, *arguments)
+        try:
+            return await self.command("EVALSHA", script.sha, 1, self.root, self.now, *arguments)
+        except NoScriptError:
+            return await self.command("EVAL", script.text, 1, self.root, self.now, *arguments)
 
     def call(self) -> int:
         """The next call number, rising over all workers."""
