@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode_errors = msgspec.json.Decoder(list[AttemptError]).decode
 _NULL = msgspec.Raw(b"null")
+_STARTED = {"expires": ""}
+"""What changes in a job that was started in time and comes back: it expires no more."""
 
 
 class Clock:
@@ -94,6 +96,8 @@ class Executor:
 
     def released(self, claim: Claim) -> Outcome:
         """The worker stops before the job has ended; it goes back to the front and costs no attempt."""
+        if claim.expires_ms and claim.started_ms:
+            return Outcome(claim, "released", _encode({"set": _STARTED}))
         return Outcome(claim, "released", b'{"set":{}}')
 
     def waits(self, claim: Claim, seen: int) -> Outcome:
@@ -106,7 +110,7 @@ class Executor:
         return Outcome(claim, kind_of(claim, "cancelled"), body)
 
     def expired(self, claim: Claim, job_type: JobType) -> Outcome:
-        """The job had to be started by a moment that has passed. It was not run."""
+        """The job had to be started by a moment that passed between its claim and now. It was not run."""
         late_s = (claim.started_ms - claim.expires_ms) / 1000
         claim.attempt -= 1
         claim.started_ms = 0
@@ -140,7 +144,8 @@ class Executor:
                 error = ConfigurationError("Limited: the job has no key that could be limited; wanted scope='queue'")
             else:
                 limit_ms = max(1, round(error.seconds * 1000))
-                return Outcome(claim, "limited", _encode({"limit": limit_ms, "scope": error.scope, "set": {}}))
+                started = _STARTED if claim.expires_ms else {}
+                return Outcome(claim, "limited", _encode({"limit": limit_ms, "scope": error.scope, "set": started}))
         job_error = _described(error)
         policy = self._policy(claim, job_type)
         history = self._history(claim, job_error)

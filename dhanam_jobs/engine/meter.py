@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -103,7 +103,16 @@ class Meter:
                     tally.waits[ms.bit_length()] += 1
                 else:
                     tally.waits[0] += 1
-        if tallies and self._timer is None:
+        self._remind()
+
+    def expired(self, names: Iterable[str]) -> None:
+        """Counts jobs that were failed where they would have been claimed; neither duration nor wait is theirs."""
+        for name in names:
+            self._tallies.setdefault(name, Tally()).failed += 1
+        self._remind()
+
+    def _remind(self) -> None:
+        if self._tallies and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._begin)
 
     def _begin(self) -> None:

@@ -419,8 +419,8 @@ class Worker:
     async def _trip(self, outcomes: list[Outcome], want: int) -> None:
         fair = int(self._debt)
         head = (self.queue.root, self._engine.time_override, self.name, self._call, max(0, want), fair)
+        retention = self.config.retention
         if outcomes:
-            retention = self.config.retention
             arguments: list[bytes | str | int] = [
                 *head,
                 "" if retention.completed is None else retention.completed,
@@ -432,7 +432,7 @@ class Worker:
                 arguments += (claim.place, claim.entry, claim.id, outcome.kind, outcome.body)
             script = scripts.SETTLE
         else:
-            arguments = [*head]
+            arguments = [*head, "" if retention.failed is None else retention.failed]
             script = scripts.CLAIM
         try:
             reply = await self._link.run(script, *arguments, meanwhile=self._hand_out)
@@ -453,6 +453,9 @@ class Worker:
         if reply[3] == b"paused":
             return
         self._debt -= fair
+        if len(reply) > 5 and reply[-2] == b"late":
+            self.meter.expired(name.decode() for name in reply[-1] if name.decode() in self._calls)
+            del reply[-2:]
         self._brought = reply[4:]
         taken = sum(map(len, self._brought[1::2]))
         self._debt = min(self._debt + taken / defaults.STARVATION_SHARE, float(self._share))

@@ -16,6 +16,7 @@ from dhanam_jobs.engine import (
     JobContext,
     JobFailed,
     JobState,
+    Limited,
     Middleware,
     Record,
     Registry,
@@ -227,6 +228,48 @@ async def test_a_job_that_expired_is_failed_without_being_run(engine: Engine, re
     assert runs == [2, 2]
     assert info is not None
     assert (info.attempt, info.errors) == (0, [])
+
+
+async def test_an_expired_job_is_in_the_metrics_of_its_name(engine: Engine, registry: Registry) -> None:
+    """Although no worker was given it: it failed, and neither ran nor waited."""
+
+    @registry.job("late", queue="work")
+    async def late(ctx: JobContext, payload: int) -> None: ...
+
+    queue = engine.queue("work")
+    expired = await queue.enqueue("late", 1, expires=datetime.now(UTC) - timedelta(seconds=1))
+    async with Worker(queue):
+        with pytest.raises(JobFailed, match="Expired"):
+            await expired.result(timeout=10)
+    rows = await engine.metrics("work", name="late")
+    assert sum(row.counts.failed for row in rows) == 1
+    assert sum(row.counts.attempts for row in rows) == 0
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_job_that_was_started_in_time_and_handed_back_does_not_expire(
+    engine: Engine, registry: Registry, limited: bool
+) -> None:
+    """Its worker stopped, or somebody asked for a rest: the promise was kept by its first start."""
+    begun, runs = asyncio.Event(), []
+
+    @registry.job("slow", queue="work")
+    async def slow(ctx: JobContext, payload: int) -> None:
+        runs.append(payload)
+        begun.set()
+        if len(runs) == 1:
+            if limited:
+                raise Limited(0.6, scope="queue")
+            await asyncio.Event().wait()
+
+    queue = engine.queue("work")
+    job = await queue.enqueue("slow", 1, expires=0.5)
+    async with Worker(queue, drain_timeout=0), asyncio.timeout(10):
+        await begun.wait()
+    await asyncio.sleep(0.6)  # its moment passes
+    async with Worker(queue):
+        await job.result(timeout=10)
+    assert runs == [1, 1]
 
 
 async def test_a_retry_says_what_it_failed_with(engine: Engine, registry: Registry, wait_until: WaitUntil) -> None:

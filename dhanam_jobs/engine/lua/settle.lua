@@ -1,4 +1,5 @@
--- settle: active → completed | failed | cancelled | delayed | waiting (front) | blocked | parked; then waiting → active
+-- settle: active → completed | failed | cancelled | delayed | waiting (front) | blocked | parked; then waiting → active |
+-- failed (expired)
 -- Ends a batch of claims, each fenced by its entry id, and claims the next jobs in the same trip.
 --
 -- KEYS  1 root
@@ -12,7 +13,8 @@
 --                    limited: JSON {limit (ms), scope: key | queue, set}, back to the front of what starts nothing so long
 --                    seen: failures that let it go on, as far as its handler knew; set: the entry fields to change
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, next due ms or '' or 'paused', place,
--- entries, …}. One verdict for each claim: 1 it counted, 0 the claim was lost and nothing was changed for it.
+-- entries, …, 'late', names}: the last two where jobs expired. One verdict for each claim: 1 it counted, 0 the claim was
+-- lost and nothing was changed for it.
 -- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.
 -- include: root calls places events limits moves families endings records hooks claiming
@@ -54,7 +56,7 @@ redis.call('ZREM', root .. 'bell', '') -- a write that a full Redis accepts; aft
 local verdicts, news = {}, {}
 local ended = {completed = {{}, {}}, failed = {{}, {}}, cancelled = {{}, {}}}
 local unkept = {}
-local orphaned = {{}, {}} -- parents that fail for a child's sake, of which their worker does not know
+local orphaned -- parents that fail for a child's sake, of which their worker does not know: ids, records
 local keys = {}
 local any_limited = false
 local moved = {delayed = {}, waiting = {}, blocked = {}, parked = {}}
@@ -68,6 +70,7 @@ local function move(place, entry, kind, body, found)
   local next_state, why
   if kind == 'waits' and not mark then next_state, why = outlook(id, change.seen) end
   if next_state == 'failed' then
+    orphaned = orphaned or {{}, {}}
     local ids, records = unpack(orphaned)
     ids[#ids + 1] = id
     records[#records + 1] = record_of(id, level, map, 'failed', (tonumber(map.attempt) or 0) + 1, 'ChildFailed', why)
@@ -155,12 +158,14 @@ local function add(state, ids)
   end
 end
 -- Who settled a failure tells of it, and is given a minute.
-keep_untold(ended.failed[1], ended.failed[2], 60000)
+if #ended.failed[1] > 0 then keep_untold(ended.failed[1], ended.failed[2], 60000) end
 if unkept.failed then keep_untold(unkept.failed[1], unkept.failed[2], 60000) end
-keep_untold(orphaned[1], orphaned[2], 0)
-for i, id in ipairs(orphaned[1]) do
-  table.insert(ended.failed[1], id)
-  table.insert(ended.failed[2], orphaned[2][i])
+if orphaned then
+  keep_untold(orphaned[1], orphaned[2], 0)
+  for i, id in ipairs(orphaned[1]) do
+    table.insert(ended.failed[1], id)
+    table.insert(ended.failed[2], orphaned[2][i])
+  end
 end
 for _, state in ipairs({'completed', 'failed', 'cancelled'}) do
   local ids, records = ended[state][1], ended[state][2]
@@ -196,4 +201,8 @@ if want == 0 then
 end
 if meta[4] or any_limited then meta[4] = redis.call('HGET', root .. 'meta', 'limited_until') end
 local taken, due = claim(worker, want, tonumber(ARGV[5]), places, meta[3], meta[4], meta[5] or noted_keyed)
+if late then
+-- include: expiry
+fail_expired(late, worker, redis.call('HGET', root .. 'meta', 'places'), keep.failed, taken)
+end
 return {'ok', now, verdicts, due, unpack(taken)}

@@ -129,6 +129,8 @@ def texts(flat: list[bytes]) -> dict[str, str]:
 def claims_of(reply: list[Any]) -> list[Claimed]:
     """The claims in a reply of claim, settle or recover: (place, entry, fields) of each."""
     claims = []
+    if reply[-2] == b"late":
+        reply = reply[:-2]
     for place, entries in zip(reply[4::2], reply[5::2], strict=True):
         claims += [(place.decode(), entry.decode(), texts(fields)) for entry, fields in entries]
     return claims

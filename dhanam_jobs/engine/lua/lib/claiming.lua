@@ -1,5 +1,40 @@
 -- Handing waiting jobs to a worker. Needs root, places, events, moves.
 
+-- Jobs that had to be started by a moment that has passed, and never were, are not handed out: they are noted here, at most
+-- 200 of one call, for who ends them. What is beyond that is left to the worker, as is all where a key that ending them
+-- touches is of a wrong type, since by now there is no way back.
+local late
+
+local function may_end()
+  for _, name in ipairs({'ZCARD failed', 'ZCARD waited', 'ZCARD bell', 'ZCARD blocked', 'HLEN ended', 'HLEN index',
+    'HLEN unique', 'HLEN joined', 'HLEN runs', 'HLEN notes', 'HLEN parents', 'HLEN families', 'HLEN handover',
+    'HLEN felled', 'HLEN planned', 'HLEN cancelling'}) do
+    local command, key = string.match(name, '^(%S+) (%S+)$')
+    if type(redis.pcall(command, root .. key)) ~= 'number' then return false end
+  end
+  return pcall(check_places, '', true)
+end
+
+local function is_late(place, entry, fields)
+  local expires
+  for i = 1, #fields, 2 do
+    local field = fields[i]
+    if field == 'expires' then
+      expires = tonumber(fields[i + 1])
+    elseif field == 'attempt' or field == 'stalls' or field == 'snoozes' or field == 'waits' then
+      return false
+    end
+  end
+  if not expires or expires > now then return false end
+  if not late then
+    if not may_end() then return false end
+    late = {}
+  end
+  if #late >= 200 then return false end
+  late[#late + 1] = {place = place, entry = entry, fields = fields}
+  return true
+end
+
 -- True where a place holds an entry that nobody has been given yet, after `entry`.
 local function more_after(place, entry)
   return #redis.call('XRANGE', root .. place, '(' .. entry, '+', 'COUNT', 1) > 0
@@ -51,7 +86,10 @@ local function admit(level, count, places)
       local fields = kept_fields(id)
       redis.call('ZREM', root .. 'keyed', id)
       redis.call('ZREM', root .. 'keyed:' .. key, id)
-      if fields then -- a damaged job must not stop those behind it
+      -- A damaged job must not stop those behind it, and one that is too late takes no share.
+      if fields and is_late(place, nil, fields) then
+        redis.call('DEL', root .. 'job:' .. id)
+      elseif fields then
         places = open_place(place, places)
         local where = place .. ' ' .. redis.call('XADD', root .. place, '*', unpack(fields))
         places_of[#places_of + 1], places_of[#places_of + 2] = id, where
@@ -99,20 +137,37 @@ local function claim(worker, want, fair, places, limit, limited_until, keyed)
   end
   local left = room
   if keyed then wake_rested(200) end
-  local function keep(place, entries)
-    taken[#taken + 1] = place
-    taken[#taken + 1] = entries
-    left = left - #entries
-    local level = string.sub(place, -1) .. '-'
-    for _, entry in ipairs(entries) do
-      local fields = entry[2]
-      ids[#ids + 1] = fields[1] == 'id' and fields[2] or level .. entry[1]
+  -- Takes at most `count` jobs from a place. Returns the last entry that it was given, or nil.
+  local function fill(place, count)
+    local level, last = string.sub(place, -1) .. '-', nil
+    while true do
+      local entries = take(place, worker, count)
+      if not entries then return last end
+      last = entries[#entries][1]
+      local before, in_time = #ids, nil
+      for i, entry in ipairs(entries) do
+        local fields = entry[2]
+        if #fields > 4 and is_late(place, entry[1], fields) then
+          in_time = in_time or {unpack(entries, 1, i - 1)}
+        else
+          ids[#ids + 1] = fields[1] == 'id' and fields[2] or level .. entry[1]
+          if in_time then in_time[#in_time + 1] = entry end
+        end
+      end
+      local kept = #ids - before
+      if kept > 0 then
+        taken[#taken + 1] = place
+        taken[#taken + 1] = in_time or entries
+      end
+      left = left - kept
+      count = count - kept
+      if not in_time or count == 0 then return last end
     end
   end
   local function start_turns(level, count)
     local admitted
     admitted, places = admit(level, count, places)
-    if admitted > 0 then keep('admitted:' .. level, take('admitted:' .. level, worker, admitted)) end
+    if admitted > 0 then fill('admitted:' .. level, admitted) end
   end
   if fair > 0 and (keyed or string.find(places, ' ', 1, true)) then
     for _ = 1, math.min(fair, room) do
@@ -122,8 +177,7 @@ local function claim(worker, want, fair, places, limit, limited_until, keyed)
       if level and (not age or since < age) then
         start_turns(level, 1)
       elseif place then
-        local entries = take(place, worker, 1)
-        if entries then keep(place, entries) end
+        fill(place, 1)
       else
         break
       end
@@ -136,8 +190,7 @@ local function claim(worker, want, fair, places, limit, limited_until, keyed)
     for level = 0, 9 do
       local front, waiting = 'front:' .. level, 'waiting:' .. level
       if left > 0 and string.find(places, front, 1, true) then
-        local entries = take(front, worker, left)
-        if entries then keep(front, entries) end
+        fill(front, left)
       end
       if left > 0 and turn == level then
         local half = left
@@ -147,8 +200,7 @@ local function claim(worker, want, fair, places, limit, limited_until, keyed)
         start_turns(level, half)
       end
       if left > 0 and string.find(places, waiting, 1, true) then
-        local entries = take(waiting, worker, left)
-        if entries then keep(waiting, entries) end
+        fill(waiting, left)
       end
       if left > 0 and turn and turn <= level then
         start_turns(level, left)
@@ -163,11 +215,8 @@ local function claim(worker, want, fair, places, limit, limited_until, keyed)
     elseif left == 0 then
       more = more or redis.call('XLEN', root .. place) > 0
     else
-      local entries = take(place, worker, left)
-      if entries then
-        keep(place, entries)
-        if left == 0 then more = more_after(place, entries[#entries][1]) end
-      end
+      local last = fill(place, left)
+      if last and left == 0 then more = more_after(place, last) end
     end
   end
   if #ids > 0 then tell(#ids, 'active', table.concat(ids, ' '), 'worker', worker) end
