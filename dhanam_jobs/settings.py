@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         jobs_wait_s: seconds that a trigger waits for its job before it answers 202.
         http_prefix: also serve everything under this path; empty: only without.
         http_port: 0 takes a free one.
+        rate_limit_max: requests that one sender may make in `rate_limit_window` seconds; 0 for no limit.
     """
 
     embedded_mode: bool
@@ -77,6 +78,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwks_url: HttpUrl | None = None
     jwt_issuer: Text = "dhanam-api"
     jwt_audience: Text = "dhanam-web"
+    rate_limit_max: Annotated[
+        int, msgspec.Meta(ge=0, le=1_000_000, description="requests from 0 (no limit) to 1000000")
+    ] = 300
+    rate_limit_window: Annotated[int, msgspec.Meta(ge=1, le=86_400, description="whole seconds from 1 to 86400")] = 900
     encryption_key: str = ""
     encryption_key_previous: str = ""
     bitso_url: HttpUrl | None = None

@@ -16,6 +16,7 @@ from dhanam_jobs.http.dispatch import routes_of
 from dhanam_jobs.http.frame import Frame, answer_http_exception
 from dhanam_jobs.http.idempotency import Keys
 from dhanam_jobs.http.openapi import build_document
+from dhanam_jobs.http.rate_limit import RateLimiter
 from dhanam_jobs.http.table import ENDPOINTS
 
 
@@ -27,6 +28,7 @@ def create_app(
     *,
     closing: asyncio.Event,
     options: HttpOptions | None = None,
+    limiter: RateLimiter | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -37,6 +39,7 @@ def create_app(
         keys: where idempotency keys are kept, the store's `idempotency_keys`.
         closing: the event that `HttpServer` sets when it is about to end.
         options: prefix, waits and limits; None: the defaults.
+        limiter: counts requests; None: they are not limited.
     """
     options = options or HttpOptions()
     prefixes = dict.fromkeys(("", options.prefix))
@@ -48,5 +51,5 @@ def create_app(
     )
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.
     app.router.redirect_slashes = False
-    app.state.context = Context(service, guards, keys, build_document(ENDPOINTS), options, checks, closing)
+    app.state.context = Context(service, guards, keys, build_document(ENDPOINTS), options, checks, closing, limiter)
     return app

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from dhanam_jobs.handlers.jobs_service import JobsService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.idempotency import Keys
+from dhanam_jobs.http.rate_limit import RateLimiter
 
 Check: TypeAlias = Callable[[], Awaitable[object]]
 """Returns when a part works and raises when it doesn't; the exception's text goes to the log only."""
@@ -42,6 +43,7 @@ class Context:
         keys: where idempotency keys are kept.
         document: the OpenAPI document.
         checks: what readiness asks, by the part's name.
+        limiter: counts requests; None: they are not limited.
         closing: set when the server is about to end; whatever waits on a job or a stream stops then.
     """
 
@@ -52,6 +54,7 @@ class Context:
     options: HttpOptions
     checks: Mapping[str, Check]
     closing: asyncio.Event
+    limiter: RateLimiter | None = None
 
 
 def context_of(request: Request) -> Context:

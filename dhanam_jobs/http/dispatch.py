@@ -1,4 +1,4 @@
-"""The one way from a request to an endpoint's function: guard, query, body, function, answer. Decides nothing else."""
+"""The one way from a request to an endpoint's function: guard, limit, query, body, function, answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ def routes_of(endpoints: Iterable[Endpoint], prefix: str) -> list[Route]:
 async def _serve(by_method: dict[str, Endpoint], request: Request) -> Response:
     endpoint = by_method["GET" if request.method == "HEAD" else request.method]
     context = context_of(request)
-    caller = await _admit(context, endpoint, request)
+    try:
+        caller = await _admit(context, endpoint, request)
+    except ApiError:
+        # Who is refused is counted too: guessing tokens or spaces is limited as everything else is.
+        await _count(context, endpoint, request)
+        raise
+    await _count(context, endpoint, request)
     query = read_query(request, endpoint.query)
     body = await read_json(request, endpoint.body) if endpoint.changes else endpoint.body()
     if endpoint.stream and request.method == "HEAD":
@@ -73,6 +79,11 @@ async def _admit(context: Context, endpoint: Endpoint, request: Request) -> Call
     if endpoint.changes and caller.read_only:
         raise ApiError(403, READ_ONLY)
     return caller
+
+
+async def _count(context: Context, endpoint: Endpoint, request: Request) -> None:
+    if context.limiter is not None and endpoint.rate_limited and not endpoint.stream:
+        await context.limiter.count(request)
 
 
 def _once(context: Context, endpoint: Endpoint, request: Request, caller: Caller | None, read: Any) -> Once:

@@ -62,7 +62,7 @@ class Frame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answer = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in {**SECURITY_HEADERS, **state.get("answer_headers", {})}.items():
                     answer.setdefault(name, value)
                 answer["X-Request-Id"] = state["request_id"]
             await send(message)

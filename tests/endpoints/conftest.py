@@ -25,6 +25,7 @@ from dhanam_jobs.handlers.store import NewTransaction, Store
 from dhanam_jobs.http.app import create_app
 from dhanam_jobs.http.auth import Guards, Tokens
 from dhanam_jobs.http.context import Check, HttpOptions
+from dhanam_jobs.http.rate_limit import RateLimit, RateLimiter
 from dhanam_jobs.http.serve import HttpServer, bind
 from dhanam_jobs.http.tokens import TokenRules, make_token
 
@@ -36,7 +37,14 @@ CATEGORIZE = f"/jobs/categorize/{SPACE}"
 class Service:
     """A running service and what a test needs to ask it."""
 
-    def __init__(self, engine: Engine, store: Store, options: HttpOptions, tokens: Tokens | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        options: HttpOptions,
+        tokens: Tokens | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
         self.engine = engine
         self.store = store
         self.jobs = JobsService(engine)
@@ -44,7 +52,16 @@ class Service:
         self.checks: dict[str, Check] = {"redis": engine.redis.ping, "store": store.ping}
         closing = asyncio.Event()
         guards = Guards(tokens or self.rules, store)
-        app = create_app(self.jobs, guards, self.checks, store.idempotency_keys, closing=closing, options=options)
+        self.limiter = None if limit is None else RateLimiter(engine.redis, engine.prefix, limit)
+        app = create_app(
+            self.jobs,
+            guards,
+            self.checks,
+            store.idempotency_keys,
+            closing=closing,
+            options=options,
+            limiter=self.limiter,
+        )
         self.server = HttpServer(app, bind("127.0.0.1", 0), closing=closing)
         self.client = httpx2.AsyncClient(base_url=self.server.url, timeout=30)
 
@@ -144,11 +161,12 @@ async def start_service(store: Store, redis_url: str, redis: redis_async.Redis) 
             *,
             redis_url: str = shared,
             tokens: Tokens | None = None,
+            limit: RateLimit | None = None,
             **options: Any,
         ) -> Service:
             connecting = Engine.connect(redis_url, registry=registry or build_registry())
             engine = await stack.enter_async_context(connecting)
-            service = Service(engine, store, HttpOptions(**options), tokens)
+            service = Service(engine, store, HttpOptions(**options), tokens, limit)
             await service.server.start()
             stack.push_async_callback(service.server.stop)
             await stack.enter_async_context(service.client)
