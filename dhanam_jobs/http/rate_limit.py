@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -89,11 +90,12 @@ class RateLimiter:
 
     async def _take(self, key: str) -> Any:
         arguments = (1, key, self._limit.requests, self._limit.window_s * 1000)
+        execute: Callable[..., Any] = self._redis.execute_command
         async with asyncio.timeout(PATIENCE_S):
             try:
-                return await self._redis.execute_command("EVALSHA", _SHA, *arguments)
+                return await execute("EVALSHA", _SHA, *arguments)
             except NoScriptError:
-                return await self._redis.execute_command("EVAL", _SCRIPT, *arguments)
+                return await execute("EVAL", _SCRIPT, *arguments)
 
 
 def sender_of(request: Request) -> str:

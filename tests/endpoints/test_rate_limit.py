@@ -77,9 +77,9 @@ async def test_no_window_holds_more_than_the_limit_wherever_it_begins(
     moments = [int(text) for text in await redis.lrange(KEY, 0, -1)]
     assert len(moments) == 10
     for position in range(5):  # as if they had been made a window ago, and a second less
-        await redis.lset(KEY, position, moments[position] - 900_000)
+        await redis.lset(KEY, position, str(moments[position] - 900_000))
     for position in range(5, 10):
-        await redis.lset(KEY, position, moments[position] - 899_000 + 30_000)
+        await redis.lset(KEY, position, str(moments[position] - 899_000 + 30_000))
     answers = [(await service.ask(*LOOK, "olivia")).status_code for _ in range(8)]
     assert answers == [404] * 5 + [429] * 3
     refused = await service.ask(*LOOK, "olivia")
