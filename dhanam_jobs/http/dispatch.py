@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -39,11 +39,12 @@ async def _serve(by_method: dict[str, Endpoint], request: Request) -> Response:
         await _count(context, endpoint, request)
         raise
     await _count(context, endpoint, request)
+    key = key_from(request) if endpoint.idempotent else None
     query = read_query(request, endpoint.query)
     body = await read_json(request, endpoint.body) if endpoint.changes else endpoint.body()
     if endpoint.stream and request.method == "HEAD":
         return Response(media_type=endpoint.answers[200])
-    once = _once(context, endpoint, request, caller, (query, body))
+    once = _once(context, endpoint, request, caller, key, (query, body))
     try:
         answer = await endpoint.run(Call(context, request, query, body, once, caller))
     except Replay as replay:
@@ -86,8 +87,10 @@ async def _count(context: Context, endpoint: Endpoint, request: Request) -> None
         await context.limiter.count(request)
 
 
-def _once(context: Context, endpoint: Endpoint, request: Request, caller: Caller | None, read: Any) -> Once:
-    key = key_from(request) if endpoint.idempotent and caller is not None else None
-    path = endpoint.path.format_map(request.path_params)
-    said = request_hash(endpoint.method, path, read) if key is not None else ""
+def _once(
+    context: Context, endpoint: Endpoint, request: Request, caller: Caller | None, key: str | None, read: object
+) -> Once:
+    said = ""
+    if key is not None:
+        said = request_hash(endpoint.method, endpoint.path.format_map(request.path_params), read)
     return Once(context.keys, context.jobs, caller.id if caller else "", key, said)

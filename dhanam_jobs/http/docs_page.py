@@ -88,8 +88,8 @@ def _shown(document: Mapping[str, Any], method: str, path: str, operation: Mappi
 
 def _curl(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any], body: Any) -> str:
     examples = {each["name"]: each.get("example", each["name"]) for each in operation.get("parameters", ())}
-    parts = ["curl"] + ([] if method == "get" else [f"-X {method.upper()}"])
-    parts.append(f'"$JOBS_URL{path.format_map(examples)}"')
+    verb = "" if method == "get" else f"-X {method.upper()} "
+    parts = [f'curl {verb}"$JOBS_URL{path.format_map(examples)}"']
     if operation["security"]:
         parts.append('-H "Authorization: Bearer $TOKEN"')
     if any(each["in"] == "header" for each in operation.get("parameters", ())):
@@ -124,18 +124,19 @@ def _type_of(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_type_of(schema.get('items', {}))}"
     kind = str(schema.get("type", "anything"))
-    limits = [f"{word} {schema[name]}" for name, word in _LIMITS.items() if name in schema]
-    return f"{kind}, {', '.join(limits)}" if limits else kind
+    limits = [
+        f"{schema.get(least, 0)} to {schema[most]}{unit}" if most in schema else f"at least {schema[least]}{unit}"
+        for least, most, unit in _LIMITS
+        if least in schema or most in schema
+    ]
+    return ", ".join([kind, *limits])
 
 
-_LIMITS: Final = {
-    "minimum": "at least",
-    "maximum": "at most",
-    "minLength": "characters from",
-    "maxLength": "to",
-    "minItems": "entries from",
-    "maxItems": "to",
-}
+_LIMITS: Final = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " entries"),
+)
 
 
 def _pretty(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

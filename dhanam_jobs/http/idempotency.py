@@ -16,12 +16,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 from starlette.requests import Request
 
 from dhanam_jobs.engine import Job, JobNotFound
 from dhanam_jobs.handlers.jobs_service import JobsService
+from dhanam_jobs.handlers.store.errors import StoreUnavailable
 from dhanam_jobs.handlers.store.idempotency_keys import KeptRequest, TooManyKeys
 from dhanam_jobs.http.errors import ApiError
+
+log = structlog.get_logger("dhanam_jobs.http")
 
 HEADER: Final = "Idempotency-Key"
 MAX_CHARACTERS: Final = 255
@@ -110,8 +114,13 @@ class Once:
             await self._note(_Given(502, message=error.message, details=dict(error.details or {})))
 
     async def _note(self, given: _Given) -> None:
-        if self.used and self._key is not None:
+        if not self.used or self._key is None:
+            return
+        try:
             await self._keys.note_answer(self._user_id, self._key, msgspec.json.encode(given).decode())
+        except StoreUnavailable as error:
+            # The job is enqueued and known by its key; only what comes after its record is gone is the poorer for it.
+            log.warning("answer_not_kept", reason=type(error).__name__)
 
     async def _begin(self, key: str) -> KeptRequest | None:
         """Return None where the key is ours to enqueue under, else what it stands for, with its jobs."""

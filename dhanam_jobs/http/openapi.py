@@ -22,7 +22,7 @@ TITLE: Final = "Dhanam Jobs"
 DESCRIPTION: Final = (
     "Background jobs of Dhanam: start them, look at them, and run their queues. Bodies are JSON in UTF-8; unknown "
     "fields and query parameters are refused. Every error is one envelope with a code, a message and a request id. "
-    "Everything is also served under a prefix, `/v1` by default."
+    "Everything is also served under a prefix, /v1 by default."
 )
 
 ERRORS: Final[Mapping[int, str]] = {
