@@ -20,7 +20,7 @@ from .children import Child, ChildEnd, Family, Kin, chain
 from .context import JobContext, JobView
 from .cron import CronError, next_fires
 from .dead_letters import DeadLetters
-from .engine import Engine
+from .engine import Engine, ServerReport
 from .errors import (
     ClaimLost,
     ConfigurationError,
@@ -64,7 +64,7 @@ from .outbox import OutboxRelay, OutboxRow, outbox_row, requests_by_queue
 from .policy import Priority, Retention, RetryPolicy
 from .process_child import ProcessContext
 from .queue import Queue, QueueCounts, QueueStats
-from .registry import Registry
+from .registry import QueueConfig, Registry
 from .request import JobRequest
 from .resources import ResourceScope
 from .results import Job
@@ -127,6 +127,7 @@ __all__ = [
     "ProcessInfo",
     "Queue",
     "QueueActive",
+    "QueueConfig",
     "QueueCounts",
     "QueueFull",
     "QueueStats",
@@ -147,6 +148,7 @@ __all__ = [
     "ScheduleOwned",
     "Scheduler",
     "Schedules",
+    "ServerReport",
     "ServerUnsuitable",
     "Snooze",
     "Supervisor",

@@ -95,7 +95,8 @@ class ChildEnd(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Kin(msgspec.Struct, frozen=True):
-    """One child as its parent's queue knows it; `end` is None while it goes on."""
+    """One child as its parent's queue knows it: its `key`, its place among its siblings (`number`), its policy,
+    where it is, and how it ended; `end` is None while it goes on."""
 
     key: str
     number: int

@@ -33,7 +33,8 @@ class Cause(enum.Enum):
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """The running job as its handler sees it. `created_ms` is Redis's time."""
+    """The running job as its handler sees it. `priority` is 0 (most urgent) to 9; `created_ms` is Redis's time; `meta`
+    what was given with it, or None."""
 
     id: str
     name: str
@@ -62,6 +63,8 @@ class JobContext:
     was declared dead, and with it the right to finish this job. A handler that is interrupted (time limit,
     cancellation, a worker that stops) gets `asyncio.CancelledError` at its next await; a plain `def` in a thread gets
     nothing, and may look at `interrupted` and `cancelled`.
+
+    Attributes: `claim_lost`; `reason`, what was said by who cancelled the job, else ''.
     """
 
     __slots__ = ("_claim", "_place", "_view", "cause", "claim_lost", "notes", "reason", "setbacks")
@@ -78,7 +81,7 @@ class JobContext:
 
     @property
     def job(self) -> JobView:
-        """The job."""
+        """The job: id, name, queue, priority, when it was created, metadata."""
         if self._view is None:
             claim, queue = self._claim, self._place.queue.name
             self._view = JobView(claim.id, claim.name, queue, claim.priority, claim.created_ms, claim.meta)
@@ -91,7 +94,7 @@ class JobContext:
 
     @property
     def resources(self) -> Any:
-        """What the worker was given, opened."""
+        """What the worker was given as `resources`, opened; None where it was given nothing."""
         return self._place.resources
 
     @property
@@ -116,7 +119,7 @@ class JobContext:
         await self._own_notes().progress(value)
 
     def progress_sync(self, value: Any) -> None:
-        """`progress` for a plain `def` in a thread: waits until it is stored."""
+        """`progress` for a plain `def` in a thread: waits until it is stored. Raises as `progress`."""
         asyncio.run_coroutine_threadsafe(self.progress(value), self._loop()).result()
 
     async def enqueue(self, job: Any, payload: Any = None, *, queue: str | None = None, **options: Any) -> Job:
@@ -130,7 +133,8 @@ class JobContext:
         return await target.enqueue_while_draining(job, payload, **options)
 
     def enqueue_sync(self, job: Any, payload: Any = None, *, queue: str | None = None, **options: Any) -> str:
-        """`enqueue` for a plain `def` in a thread: waits until the job is stored and returns its id."""
+        """`enqueue` for a plain `def` in a thread: waits until the job is stored and returns its id. Raises as
+        `enqueue`."""
         stored = asyncio.run_coroutine_threadsafe(self.enqueue(job, payload, queue=queue, **options), self._loop())
         return stored.result().id
 
@@ -167,11 +171,11 @@ class JobContext:
         return (await read_family(queue, self._claim.id)).ended
 
     def add_children_sync(self, children: Iterable[Child]) -> int:
-        """`add_children` for a plain `def` in a thread."""
+        """`add_children` for a plain `def` in a thread. Raises as `add_children`."""
         return asyncio.run_coroutine_threadsafe(self.add_children(children), self._loop()).result()
 
     def wait_children_sync(self) -> list[ChildEnd]:
-        """`wait_children` for a plain `def` in a thread."""
+        """`wait_children` for a plain `def` in a thread. Raises as `wait_children`."""
         return asyncio.run_coroutine_threadsafe(self.wait_children(), self._loop()).result()
 
     def check_claim(self) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class DeadLetters:
-    """The dead letters of one queue, newest first. Reached as `queue.operations.dead_letters`."""
+    """The dead letters of one queue, newest first: `queue.operations.dead_letters`. Every call raises EngineUnavailable
+    where Redis doesn't answer."""
 
     def __init__(self, queue: Queue, listing: Listing) -> None:
         self._queue = queue
@@ -38,7 +39,7 @@ class DeadLetters:
         cursor: str | None = None,
         search: int = defaults.SEARCH,
     ) -> Page:
-        """A page of them; arguments and errors as `Listing.page`."""
+        """A page of them, newest first; arguments and errors as `Operations.page`."""
         return await self._listing.page(DEAD, where=where, limit=limit, cursor=cursor, search=search)
 
     async def get(self, job_id: str) -> JobInfo | None:

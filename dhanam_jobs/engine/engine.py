@@ -52,9 +52,11 @@ class ServerReport:
 class Engine:
     """Made by `Engine.connect(url, prefix="jobs", registry=...)`, an async context manager.
 
-    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. Any server of a Redis
-    Cluster stands for the whole of it; the others are found at their own addresses, with the same user and password.
-    `clock` is for tests alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
+    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. `clock` is for tests
+    alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
+
+    Attributes: `url`, `prefix` (what all its keys begin with), `registry`, `schedules` (see `Schedules`), `redis` (the
+    client of redis-py that it uses where no job waits), `report` (what entering found, or None).
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Engine:
         await self.close()
 
     async def open(self) -> None:
-        """Connects and checks the server."""
+        """Connects and checks the server. Raises ServerUnsuitable, and EngineUnavailable where it doesn't answer."""
         self.report = await self.check_server()
 
     async def close(self) -> None:
@@ -127,8 +129,8 @@ class Engine:
         await self.servers.aclose()
 
     def queue(self, name: str) -> Queue:
-        """The queue of that name; one that the registry doesn't have is legal for producers of other processes' jobs,
-        unless the registry has queues at all: then it is UnknownQueue."""
+        """The queue of that name (`[a-z0-9._-]`); one that the registry doesn't have is legal for producers of other
+        processes' jobs, unless the registry has queues at all: then it is UnknownQueue. The same object each time."""
         queue = self._queues.get(name)
         if queue is None:
             if self.registry.queues and not self.registry.has_queue(name):
@@ -137,7 +139,8 @@ class Engine:
         return queue
 
     async def enqueue(self, payload: Any, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]) -> Job:
-        """Stores a typed payload on the queue of the one job that takes it; options as `Queue.enqueue`."""
+        """Stores a typed payload on the queue of the one job that takes it; options and errors as `Queue.enqueue`.
+        Raises UnknownJobName where no job, or more than one, takes that type."""
         job_type = self.registry.taking(type(payload))
         return await self.queue(job_type.queue).enqueue(payload, room_timeout=room_timeout, **options)
 
@@ -145,7 +148,7 @@ class Engine:
         self, payloads: Iterable[Any], *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
     ) -> list[Job]:
         """Stores typed payloads, and JobRequests of such, on whatever queues, and returns the jobs in order. Each
-        queue's jobs are a bulk of their own, as `Queue.enqueue_many`."""
+        queue's jobs are a bulk of their own, with options and errors as `Queue.enqueue_many`."""
         by_queue: dict[str, list[tuple[int, Any]]] = {}
         for position, payload in enumerate(payloads):
             typed = payload.job if isinstance(payload, JobRequest) else payload
@@ -176,7 +179,8 @@ class Engine:
         return reader
 
     async def recent_events(self, *queues: str, limit: int = defaults.PAGE) -> list[Event]:
-        """The newest events of those queues (default: the registry's), the oldest first. Raises EngineUnavailable."""
+        """The newest `limit` events of those queues (default: the registry's), the oldest first. Raises
+        EngineUnavailable."""
         return await recent_events(self, self._queues_of(queues), limit)
 
     async def metrics(
@@ -258,14 +262,14 @@ class Engine:
         return None if found == store_id else found
 
     async def announce_queue(self, name: str) -> None:
-        """Writes a queue into the registry in Redis, where operators' tools find it."""
+        """Writes a queue into the registry in Redis, where operators' tools find it. Raises redis-py's errors."""
         key = keys.registry(self.prefix)
         async with asyncio.timeout(defaults.CALL_TIMEOUT):
             await self.servers.command(key, "HSET", key, f"queue:{name}", 1)
 
     async def check_server(self) -> ServerReport:
-        """Checks version, eviction policy, persistence and key layout. Raises ServerUnsuitable for what can't work and
-        reports what could be lost."""
+        """Checks version, eviction policy, persistence and key layout. Raises ServerUnsuitable for what can't work,
+        EngineUnavailable where Redis doesn't answer, and reports what could be lost."""
         key = keys.registry(self.prefix)
         try:
             async with asyncio.timeout(defaults.CALL_TIMEOUT):

@@ -60,8 +60,10 @@ class JobNotFound(EngineError):
 
 
 class WrongState(EngineError):
-    """An operator's verb was used on a job that is in a state where it means nothing (`state`), such as a retry of one
-    that runs."""
+    """An operator's verb was used on a job that is in a state where it means nothing, such as a retry of one that runs.
+
+    Attributes: `job_id`, `state`.
+    """
 
     def __init__(self, job_id: str, state: str, verb: str, wanted: str) -> None:
         super().__init__(f"job {job_id} is {state}: to {verb} it, wanted {wanted}")
@@ -70,7 +72,10 @@ class WrongState(EngineError):
 
 
 class QueueActive(EngineError):
-    """A queue can't be cleared without force while `active` jobs of it run, or obliterated while `workers` serve it."""
+    """A queue can't be cleared without force while `active` jobs of it run, or obliterated while `workers` serve it.
+
+    Attributes: `queue`, `active` (jobs), `workers`; the one that was no hindrance is 0.
+    """
 
     def __init__(self, queue: str, verb: str, *, active: int = 0, workers: int = 0) -> None:
         what = f"{active} active jobs" if active else f"{workers} live workers"
@@ -127,7 +132,8 @@ class RemoteError(EngineError):
 
 
 class Discard(Exception):
-    """Raised by a handler: fail this job at once, without a retry. The text becomes the job's reason."""
+    """Raised by a handler, as `Discard("why")`: fail this job at once, without a retry. The text becomes the job's
+    reason."""
 
 
 class Limited(Exception):
@@ -141,7 +147,8 @@ class Limited(Exception):
 
 
 class RetryLater(Exception):
-    """Raised by a handler: this attempt failed; retry after `delay` seconds instead of the policy's back-off."""
+    """Raised by a handler: this attempt failed; retry after `delay` seconds instead of the policy's back-off, if the
+    policy has an attempt left. `reason` is the attempt's line in the history, by default what it waits for."""
 
     def __init__(self, delay: float, reason: str = "") -> None:
         super().__init__(reason or f"retry in {delay} s")
@@ -149,7 +156,8 @@ class RetryLater(Exception):
 
 
 class Snooze(Exception):
-    """Raised by a handler: run this job again after `delay` seconds; costs no attempt."""
+    """Raised by a handler: run this job again after `delay` seconds; costs no attempt. After 1,000 times the job fails
+    (`TooManySnoozes`)."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"snoozed for {delay} s")

@@ -19,8 +19,7 @@ _COUNT_STEPS = 50
 
 class Reason(msgspec.Struct, frozen=True):
     """One reason. `code`: paused, behind, delayed, key_held, children, parked, no_worker, queue_limited, key_limited,
-    busy, next, running or ended;
-    `text` says it with its numbers."""
+    busy, next, running or ended; `text` says it with its numbers."""
 
     code: str
     text: str

@@ -40,7 +40,8 @@ class WorkerInfo(msgspec.Struct, frozen=True):
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """A process and its workers: host, pid, its queues, the oldest beat of its workers, the worst loop lag."""
+    """A process and its workers: host, pid, its queues, the oldest beat of its workers, the worst loop lag (ms; None
+    before the first beat)."""
 
     host: str
     pid: int
@@ -66,7 +67,8 @@ async def workers_of(queue: Queue) -> list[WorkerInfo]:
 
 
 async def processes(engine: Engine, queues: list[str] | None = None) -> list[ProcessInfo]:
-    """The processes that work these queues (default: all of the registry), by host and pid."""
+    """The processes that work these queues (default: all of the registry), by host and pid. Raises
+    EngineUnavailable."""
     names = [row.name for row in engine.registry.queues] if queues is None else queues
     grouped: dict[tuple[str, int], list[WorkerInfo]] = {}
     for name in names:

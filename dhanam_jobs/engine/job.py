@@ -30,7 +30,8 @@ class JobState(enum.StrEnum):
 
 
 class AttemptError(msgspec.Struct, omit_defaults=True):
-    """One failed attempt: the line of a job's history."""
+    """One failed attempt: the line of a job's history, which has at most 25. `attempt` counts from 1; `at_ms` is when
+    it ended; `type` is the error's class name or a reason code, `message` its text up to 1,000 characters."""
 
     attempt: int
     at_ms: int
@@ -41,7 +42,8 @@ class AttemptError(msgspec.Struct, omit_defaults=True):
 
 
 class JobError(msgspec.Struct, omit_defaults=True):
-    """Why a job failed: class name or reason code, text, and the end of the last traceback."""
+    """Why a job failed: class name or reason code, text, and the end of the last traceback (8 KB; None where there is
+    none to show)."""
 
     type: str
     message: str
@@ -49,7 +51,12 @@ class JobError(msgspec.Struct, omit_defaults=True):
 
 
 class Record(msgspec.Struct, omit_defaults=True):
-    """What remains of a job that has ended, as JSON in the hash `…:ended`."""
+    """What remains of a job that has ended, as JSON in the hash `…:ended`.
+
+    `state` is completed, failed or cancelled; `attempt` the number of executions; `payload` and `result` are JSON;
+    `error` is why it did not complete, `errors` its failed attempts, oldest first. `stalls` and `snoozes` count those;
+    `unique` and `key` are its unique and its limit key; `options` are those of its own that differ from its row's.
+    """
 
     id: str
     name: str
@@ -75,6 +82,8 @@ class Record(msgspec.Struct, omit_defaults=True):
 class JobInfo(msgspec.Struct):
     """A job as `Queue.get` finds it, in whatever state.
 
+    `payload` and `result` are JSON (`msgspec.json.decode` reads them); `priority` is 0 to 9; `unique` and `key` are its
+    unique and its limit key; `stalls` and `snoozes` count those; `errors` are its failed attempts, oldest first.
     `attempt` is the number of executions begun; `due_ms` is set while delayed, `worker` while active, `result`,
     `error` and `finished_ms` once ended; before, `error` is what the last attempt failed with. `cancelling` is the
     reason of a cancellation that the handler has not followed yet. `owners` are the callers that enqueued or joined it.

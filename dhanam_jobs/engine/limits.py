@@ -21,7 +21,11 @@ _LONGEST_S = 31 * 86_400
 
 class Limit(msgspec.Struct, frozen=True):
     """At most `concurrency` jobs at once, and at most `starts` starts in any `period` seconds, wherever the period
-    begins; None for what isn't limited. Every start counts, that of a retry too."""
+    begins; None for what isn't limited. Every start counts, that of a retry too.
+
+    `concurrency` is at least 1, `starts` 1 to 100,000, `period` 0.001 to 31 days in seconds. Raises ConfigurationError
+    for others, for one of `starts` and `period` without the other, and for a limit of nothing.
+    """
 
     concurrency: int | None = None
     starts: int | None = None
@@ -57,7 +61,8 @@ class LimitState(msgspec.Struct, frozen=True):
 
 
 class Limits:
-    """The limits of one queue: `queue.limits`. Every call raises EngineUnavailable where Redis does not answer."""
+    """The limits of one queue: `queue.limits`. Every call raises EngineUnavailable where Redis does not answer, and
+    ConfigurationError for an illegal key."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -75,11 +80,11 @@ class Limits:
         return await self._set("key", keys.check_limit_key(key), limit)
 
     async def of_queue(self) -> LimitState:
-        """What limits the queue now."""
+        """What limits the queue now, and how much room there is."""
         return await self._read("")
 
     async def of_key(self, key: str) -> LimitState:
-        """What limits a key now."""
+        """What limits a key now, and how much room there is."""
         return await self._read(keys.check_limit_key(key))
 
     async def free_queue(self) -> None:

@@ -32,11 +32,12 @@ _TRIES = 5
 
 
 class Operations:
-    """The operators' verbs of one queue.
+    """The operators' verbs of one queue: `queue.operations`. `dead_letters` are the queue's `DeadLetters`.
 
     A verb on one job raises JobNotFound, and WrongState where the job is in a state for which the verb has no meaning.
-    A verb on many passes such jobs over and returns how many it did change. All raise EngineUnavailable where Redis
-    doesn't answer.
+    A verb on many passes such jobs over and returns how many it did change, in steps of 200: an
+    error in between leaves the steps before it done. All raise EngineUnavailable where Redis doesn't answer, and
+    ConfigurationError for an unknown state or an illegal number.
     """
 
     def __init__(self, queue: Queue) -> None:
@@ -56,7 +57,12 @@ class Operations:
         cursor: str | None = None,
         search: int = defaults.SEARCH,
     ) -> Page:
-        """A page of the jobs of a state; see `Listing.page`."""
+        """At most `limit` jobs of a state that match, after at most about `search` were looked at.
+
+        Waiting and active jobs come in the order in which they are claimed, delayed ones by due time, blocked ones
+        oldest first, parked ones by name, ended ones newest first. `cursor` is an earlier page's, for what follows it.
+        Raises ConfigurationError for a cursor that no page gave, too.
+        """
         return await self._listing.page(state, where=where, limit=limit, cursor=cursor, search=search)
 
     async def explain(self, job_id: str) -> Explanation:

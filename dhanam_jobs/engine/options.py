@@ -36,6 +36,8 @@ class Unique(msgspec.Struct, frozen=True):
 
     What is replaced is all but id, creation time and owners. A key is freed when its holder ends (not by a retry), by
     the end of a throttle's period, or by hand with `Queue.free_key`.
+
+    `key`: at most 256 characters, no white space. `period` and `max_wait`: seconds above 0. Raises ConfigurationError.
     """
 
     key: str
@@ -62,14 +64,21 @@ class Unique(msgspec.Struct, frozen=True):
 class EnqueueOptions(TypedDict, total=False):
     """What may be asked for one job; None is the same as nothing.
 
-    `id`: the caller's own; a job of that id is returned as it is (`job.created` False), whatever its state, unless
-    `if_exists="rerun_finished"`, which replaces one that has ended. `priority`: 0 (most urgent) to 9. `delay` in
-    seconds, or `run_at` (aware), before it may run. `expires`: seconds after it may run, or a moment (aware), by which
-    it must have started; else it is failed without being run. `unique`: a key, or a `Unique` that says how. `retry`,
-    `timeout` (seconds for one attempt) and `retention` (0 keeps no record of this job) replace those of the job's name
-    and queue. `meta` is kept with the job as JSON. `key`: for whom
-    limits are kept and turns are taken (a tenant, a user, a provider). `owner` is noted on the job, and on the job that
-    is joined.
+    - `id`: the caller's own, at most 256 characters, no white space; a job of that id is returned as it is
+      (`job.created` False), whatever its state, unless `if_exists="rerun_finished"`, which replaces one that has ended.
+      Without it the queue makes one.
+    - `priority`: 0 (most urgent) to 9; by default 5.
+    - `delay` in seconds, up to ten years, or `run_at` (an aware datetime): before that it doesn't run.
+    - `expires`: seconds after it may run, or a moment (aware), by which it must have started; else it is failed without
+      being run (`Expired`).
+    - `unique`: a key of at most 256 characters, or a `Unique` that says how.
+    - `retry`: a `RetryPolicy` of numbers. `timeout`: seconds for one attempt, up to a year; by default 300.
+      `retention`: 0 keeps no record of this job. These replace what the job's name and queue ask for.
+    - `meta`: anything of string keys that JSON can hold, up to 64 KB, kept with the job.
+    - `key`: for whom limits are kept and turns are taken (a tenant, a user, a provider), at most 256 characters.
+    - `owner`: a text that is noted on the job, and on the job that is joined.
+
+    An illegal value raises ConfigurationError where it is given.
     """
 
     id: str | None

@@ -25,7 +25,7 @@ Backoff = Callable[[int, BaseException, Any], float | None]
 
 
 class Priority(enum.IntEnum):
-    """Named levels; any whole number from 0 to 9 will do as well."""
+    """Named levels; any whole number from 0 (most urgent) to 9 will do as well."""
 
     URGENT = 0
     HIGH = 2
@@ -143,7 +143,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     `completed`, `failed` and `cancelled` are numbers, the newest stay: 0 none, None all. `completed_age`, `failed_age`
     and `cancelled_age` are seconds after the end: None for ever. Whichever is reached first counts. What leaves the
     failed becomes a dead letter; `dead` of them are kept (a number, 0 none), for `dead_age` seconds. Given for a job's
-    name or for one job, 0 keeps none of its records; everything else is the queue's to say.
+    name or for one job, 0 keeps none of its records; everything else is the queue's to say. Raises ConfigurationError
+    for a value out of its range.
     """
 
     completed: int | None = defaults.RETAIN_COMPLETED

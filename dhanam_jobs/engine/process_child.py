@@ -43,6 +43,8 @@ class ProcessContext:
     """What a handler in a process is given besides its payload: the blocking half of JobContext.
 
     There are no `resources`: what a process needs, it opens. A cancellation is a kill, which no handler sees.
+
+    Attributes: `job` (a JobView), `attempt` (from 1), `resources` (always None).
     """
 
     def __init__(self, job: JobView, attempt: int, line: _Line) -> None:
@@ -52,11 +54,12 @@ class ProcessContext:
         self._line = line
 
     def log(self, line: str) -> None:
-        """Keeps a line with the job; as JobContext.log."""
+        """Keeps a line with the job, of which the last 1,000 stay, each at most 4,096 characters; as JobContext.log."""
         self._line.send(b"l", _encode(str(line)[: defaults.LOG_LINE_LENGTH]))
 
     def progress_sync(self, value: Any) -> None:
-        """Keeps how far the job is, and waits until that is stored; as JobContext.progress."""
+        """Keeps how far the job is, and waits until that is stored; as JobContext.progress. Raises ConfigurationError
+        for a value that can't be encoded or has more than 10,000 bytes."""
         try:
             encoded = _encode(value)
         except (TypeError, ValueError, RecursionError) as error:

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 
 class QueueStats(msgspec.Struct):
-    """What the specification's stats show. `completed` and `failed` are lifetime counts of endings; `waiting` counts
-    everything runnable, of all levels."""
+    """The five counts that people look at first. `completed` and `failed` are lifetime counts of endings; `waiting`
+    counts everything runnable, of all levels."""
 
     name: str
     waiting: int
@@ -63,8 +63,12 @@ class QueueStats(msgspec.Struct):
 
 
 class QueueCounts(msgspec.Struct):
-    """All counts of one moment. `retained_*` are the records kept; `paused_ms` is when the queue was paused, or None;
-    `levels` maps each level in use to its waiting jobs, `active_levels` to its active ones; `dead` counts dead letters.
+    """All counts of one moment, of jobs unless it says otherwise.
+
+    `waiting` (runnable, of all levels), `active`, `delayed`, `blocked` and `parked` are in that state now. `completed`,
+    `failed` and `cancelled` are lifetime counts of endings, `added` of jobs that were stored; `retained_*` are the
+    records kept. `paused_ms` is when the queue was paused, or None; `workers` are alive; `levels` maps each level in
+    use to its waiting jobs, `active_levels` to its active ones; `dead` counts dead letters.
     """
 
     name: str
@@ -88,7 +92,11 @@ class QueueCounts(msgspec.Struct):
 
 
 class Queue:
-    """One queue. Made by `Engine.queue(name)`, which hands out the same object for the same name."""
+    """One queue. Made by `Engine.queue(name)`, which hands out the same object for the same name.
+
+    Attributes: `name`, `engine`, `root` (what its keys begin with), `operations` (see `Operations`), `limits` (see
+    `Limits`).
+    """
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.name = keys.check_queue_name(name)
@@ -111,10 +119,10 @@ class Queue:
         `job` is a job's name, with its `payload`, or a typed payload alone (its type names the job). The payload is
         anything that msgspec encodes to JSON; it is checked against the job's type where this process knows the job.
         Options: `id`, `priority`, `delay`, `run_at`, `expires`, `unique`, `if_exists`, `retry`, `timeout`, `retention`,
-        `meta`, `owner`, as `EnqueueOptions` describes them; what is not given is what the job's name asks for, and
-        then its queue. `job.created` is False where the job existed already, by its id or by its unique key.
+        `meta`, `key`, `owner`, as `EnqueueOptions` describes them; what is not given is what the job's name asks for,
+        and then its queue. `job.created` is False where the job existed already, by its id or by its unique key.
 
-        `room_timeout`: seconds to wait for room in a queue whose length is limited.
+        `room_timeout`: seconds to wait for room in a queue whose length is limited; by default not at all.
 
         Raises InvalidPayload, UnknownJobName, ConfigurationError (an illegal option), Draining, QueueFull, and
         EngineUnavailable when Redis does not answer: then the job may or may not have been stored.
@@ -149,7 +157,7 @@ class Queue:
     async def enqueue_while_draining(
         self, job: str | Any, payload: Any = None, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]
     ) -> Job:
-        """`enqueue` for running jobs: what they enqueue is accepted to the end."""
+        """`enqueue` for running jobs: what they enqueue is accepted to the end, so it never raises Draining."""
         if passes(self.engine.registry.middleware):
             return (await self._carry([JobRequest(job, payload, **options)], room_timeout, draining=True))[0]
         return await self._store_one(self._encoder.encode(job, payload, options), room_timeout)
@@ -176,7 +184,8 @@ class Queue:
         return stored
 
     async def family(self, job_id: str) -> Family:
-        """The children of a job, and how those ended that have; empty where it has none, or has ended."""
+        """The children of a job, and how those ended that have; empty where it has none, or has ended. Raises
+        EngineUnavailable."""
         return await read_family(self, job_id)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
@@ -340,25 +349,27 @@ class Queue:
         return Job(self, job_id, name, created=False)
 
     async def get(self, job_id: str) -> JobInfo | None:
-        """The job of that id in whatever state, or None."""
+        """The job of that id in whatever state; None where it was never enqueued, was removed, or evicted. Raises
+        EngineUnavailable."""
         return job_info(self.name, job_id, await self.engine.run(scripts.FIND, self.root, job_id))
 
     async def free_key(self, key: str) -> str | None:
         """Frees a unique key by hand, a throttle's too, and returns the id of the job that held it, or None. That job
-        goes on; the first one that waits for the key holds it now and may run beside it."""
+        goes on; the first one that waits for the key holds it now and may run beside it. Raises ConfigurationError for
+        an illegal key, and EngineUnavailable."""
         reply: bytes = await self.engine.run(scripts.FREE_KEY, self.root, keys.check_unique_key(key))
         return reply.decode() or None
 
     async def limit_length(self, jobs: int | None) -> int | None:
         """From now on enqueue refuses what would make more than that many jobs wait, be delayed, blocked or parked, by
         whatever process; None ends the limit. Returns the limit before. Jobs that are there, retries and jobs that come
-        back are never refused."""
+        back are never refused. Raises ConfigurationError for anything but a whole number of at least 1, or None."""
         limit: str | int = "" if jobs is None else check_max_length(jobs)
         before = await self.engine.run(scripts.LIMIT_LENGTH, self.root, limit)
         return int(before) if before else None
 
     async def stats(self) -> QueueStats:
-        """The specification's five counts."""
+        """The five counts that people look at first. Raises EngineUnavailable."""
         counts = await self.counts()
         return QueueStats(
             name=self.name,
@@ -370,7 +381,7 @@ class Queue:
         )
 
     async def counts(self) -> QueueCounts:
-        """All counts, of one moment."""
+        """All counts, of one moment. Raises EngineUnavailable."""
         reply: list[Any] = await self.engine.run(scripts.STATS, self.root)
         levels: dict[int, int] = {}
         active_levels: dict[int, int] = {}
@@ -392,7 +403,8 @@ class Queue:
 
     async def notes(self, job_id: str, start: int = 0, count: int = defaults.LOG_LINES) -> JobNotes:
         """What a job, running or ended, has told of itself: its progress, and `count` lines of its log from `start`
-        (from 0; negative: from the end). Empty for a job that told nothing, or that there isn't."""
+        (from 0; negative: from the end). Empty for a job that told nothing, or that there isn't. Raises
+        EngineUnavailable."""
         return await read_notes(self, job_id, start, count)
 
     async def cancel(self, job_id: str, *, reason: str = "cancelled by its caller", tree: Tree = "leave") -> Verdict:
@@ -406,7 +418,8 @@ class Queue:
         return verdict
 
     async def cancel_many(self, job_ids: Iterable[str], *, reason: str = "cancelled by its caller") -> list[Verdict]:
-        """`cancel` for many, in bounded steps; what became of each, in order."""
+        """`cancel` for many, in bounded steps; what became of each, in order. Their children are left alone. Raises
+        EngineUnavailable: those before the step that failed are cancelled."""
         verdicts = await cancel_jobs(self, job_ids, reason)
         self.courier.wake()
         return verdicts
@@ -417,15 +430,15 @@ class Queue:
 
     async def pause(self) -> bool:
         """From now on nothing of this queue starts, on any worker, until `resume`; running jobs end. False where it
-        was paused already."""
+        was paused already. Raises EngineUnavailable."""
         return bool(await self.engine.run(scripts.PAUSE, self.root))
 
     async def resume(self) -> bool:
-        """Ends a pause. False where there was none."""
+        """Ends a pause. False where there was none. Raises EngineUnavailable."""
         return bool(await self.engine.run(scripts.RESUME, self.root))
 
     async def is_paused(self) -> bool:
-        """True while the queue is paused."""
+        """True while the queue is paused. Raises EngineUnavailable."""
         return (await self.counts()).paused_ms is not None
 
     def forget_announced(self) -> None:

@@ -39,7 +39,8 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `timeout` in seconds for one attempt; `delay` and `expires` in seconds as in `EnqueueOptions`. `max_length` jobs may
     be waiting, delayed, blocked or parked before enqueue refuses more; `limit` holds for all jobs of the queue together
-    and `key_limit` for those of each key. None leaves a limit as it is in Redis.
+    and `key_limit` for those of each key. None leaves a limit as it is in Redis. `concurrency` is 1 to 1000, `priority`
+    0 (most urgent) to 9; a job that loses its worker more than `max_stalls` times is failed. Raises ConfigurationError.
     """
 
     name: str
@@ -225,7 +226,8 @@ class Registry:
         limit: Limit | None = None,
         key_limit: Limit | None = None,
     ) -> QueueConfig:
-        """Adds a queue, or replaces the row that naming it in a job has made. Arguments as in `QueueConfig`."""
+        """Adds a queue, or replaces the row that naming it in a job has made. Arguments and errors as in
+        `QueueConfig`."""
         row = QueueConfig(
             name=name,
             concurrency=concurrency,
@@ -268,16 +270,18 @@ class Registry:
 
         The function takes the context and the payload; the annotation of its second parameter is the payload's type
         (a msgspec Struct, or anything that msgspec decodes; without one, any JSON value). `async def` runs in the
-        loop, `def` in a thread. `timeout` seconds for one attempt. `unique`, given a payload, returns the key under
-        which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id. `key`:
-        the field of the payload, or a function of the payload, that says for whom limits are kept and turns are taken.
-        `delay`,
-        `expires`, `retention` and the others as in `EnqueueOptions`; None means the queue's. `accept` turns what
-        callers give (if it isn't of the payload's type) into what is checked against it. `process` runs the
-        handler, a function of a module, in a process of its own, which is killed when it must end; it is given a
-        `ProcessContext`. `on_failure(ctx, record)`, `async` or not, is told, at least once,
-        when a job has failed for good, however that came. Raises
-        ConfigurationError for a name that is taken or illegal.
+        loop, `def` in a thread; with `process`, the handler, a function of a module, runs in a process of its own,
+        which is killed when it must end, and is given a `ProcessContext`.
+
+        `name`: 1 to 128 of A-Z a-z 0-9 . _ : / -. `timeout`: seconds for one attempt. `delay`, `expires`, `priority`,
+        `retry` and `retention` as in `EnqueueOptions`; None means the queue's. `unique`, given a payload, returns the
+        key under which one job at a time waits or runs (a text, a `Unique`, or None for no key); `id` the job's id.
+        `key`: the field of the payload, or a function of the payload, that says for whom limits are kept and turns are
+        taken. `accept` turns what callers give (if it isn't of the payload's type) into what is checked against it.
+        `on_failure(ctx, record)`, `async` or not, is told, at least once, when a job has failed for good, however that
+        came.
+
+        Raises ConfigurationError for a name that is taken or illegal, and for a function that can't be a handler.
         """
         if not _JOB_NAME.match(name):
             raise ConfigurationError(f"job name {name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
@@ -328,7 +332,7 @@ class Registry:
 
     def use(self, *middleware: Middleware) -> None:
         """Puts middleware around what is enqueued and run by this registry; the first is the outermost. Workers that
-        have started don't take notice."""
+        have started don't take notice. Raises ConfigurationError for what is no `Middleware`."""
         for layer in middleware:
             if not isinstance(layer, Middleware):
                 raise ConfigurationError(f"middleware {layer!r}: wanted an instance of Middleware")
@@ -341,7 +345,7 @@ class Registry:
         return list(self._queues.values())
 
     def queue_config(self, name: str) -> QueueConfig:
-        """The queue's row, or UnknownQueue."""
+        """The queue's row; raises UnknownQueue where it has none."""
         row = self._queues.get(name)
         if row is None:
             raise UnknownQueue(f"queue {name!r} is unknown; there are: {', '.join(self._queues) or 'none'}")
@@ -360,7 +364,7 @@ class Registry:
         return self._jobs.get((queue, name))
 
     def named(self, queue: str, name: str) -> JobType:
-        """The job of that name on that queue, or UnknownJobName."""
+        """The job of that name on that queue; raises UnknownJobName, which lists those that there are."""
         row = self._jobs.get((queue, name))
         if row is None:
             names = ", ".join(job.name for job in self.jobs_of(queue)) or "none"
@@ -368,7 +372,8 @@ class Registry:
         return row
 
     def taking(self, payload_type: type, queue: str | None = None) -> JobType:
-        """The one job (on that queue) whose payload is of that type, or UnknownJobName."""
+        """The one job (on that queue) whose payload is of that type; raises UnknownJobName where there is none, or more
+        than one."""
         rows = [row for row in self._by_type.get(payload_type, []) if queue in (None, row.queue)]
         if len(rows) != 1:
             names = ", ".join(f"{row.queue}/{row.name}" for row in rows)

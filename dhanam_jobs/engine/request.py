@@ -31,7 +31,10 @@ _encode = msgspec.json.Encoder().encode
 
 class JobRequest:
     """One job of a bulk enqueue, with options of its own: `JobRequest("greet", {"name": "Ana"}, priority=1)`, or
-    `JobRequest(Greet("Ana"), delay=5)`. Options as `EnqueueOptions`."""
+    `JobRequest(Greet("Ana"), delay=5)`. Options as `EnqueueOptions`; they are checked when it is enqueued.
+
+    Attributes: `job`, `payload`, `options` (a dict), which middleware may change.
+    """
 
     __slots__ = ("job", "options", "payload")
 

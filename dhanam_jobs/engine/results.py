@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Job:
     """A job that was enqueued: where it is and how to wait for it.
 
-    `created` is False where enqueue returned a job that existed already.
+    Attributes: `id`, `name` ('' where a handle was made without it), `created`, False where enqueue returned a job that
+    existed already.
     """
 
     __slots__ = ("_queue", "created", "id", "name")
@@ -39,7 +40,7 @@ class Job:
         return self._queue.name
 
     async def info(self) -> JobInfo | None:
-        """The job as it is now, or None where it was removed or evicted."""
+        """The job as it is now, or None where it was removed or evicted. Raises EngineUnavailable."""
         return await self._queue.get(self.id)
 
     async def result(self, timeout: float | None = None) -> Any:

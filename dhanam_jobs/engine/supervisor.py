@@ -27,10 +27,14 @@ class Supervisor:
     `resources` is opened once, handed to every handler and closed (see `ResourceScope`); `concurrency` maps queue names
     to numbers that replace the rows' own; `drain_timeout` in seconds. `alone` says that no other process can have
     workers on this server (it is our own, and we hold its lock): then what is left of earlier workers is reclaimed at
-    the start instead of after their lease.
+    the start instead of after their lease. A worker of another process is dead when it has not beaten for `lease_ms`,
+    which is found by a sweep every `sweep_ms`.
+
     `schedules` are those of the application `owner`: they are declared at the start, and others of this owner are
     removed; None leaves them as they are. Schedules of the queues are fired from `start` to the drain, whoever made
     them.
+
+    Attributes: `engine`, `workers`. Raises UnknownQueue and ConfigurationError.
     """
 
     def __init__(
@@ -93,7 +97,8 @@ class Supervisor:
         return self._heart.loop_lag_ms
 
     async def start(self) -> None:
-        """Starts the heart, the workers and the sweeper. Raises EngineUnavailable where Redis doesn't answer."""
+        """Declares the schedules and starts the workers, the sweeper and the scheduler. Raises EngineUnavailable where
+        Redis doesn't answer, and what declaring and opening the resources raise: then nothing was started."""
         if self._alone:
             reclaimed = await self._sweeper.run_once(living=lambda queue: [])
             if reclaimed:
@@ -142,5 +147,5 @@ class Supervisor:
             worker.hurry()
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Drains; may be called twice."""
+        """Drains, within `timeout` seconds (default: the supervisor's); may be called twice."""
         await self.drain(timeout)

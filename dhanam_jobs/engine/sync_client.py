@@ -36,7 +36,8 @@ _ENDINGS = (b"completed", b"failed", b"cancelled", b"removed")
 
 
 class SyncJob:
-    """A job that was enqueued; `created` is False where it existed already."""
+    """A job that was enqueued, for blocking code. Attributes: `id`, `name`, and `created`, False where it existed
+    already."""
 
     __slots__ = ("_queue", "created", "id", "name")
 
@@ -55,7 +56,7 @@ class SyncJob:
         return self._queue.name
 
     def info(self) -> JobInfo | None:
-        """The job as it is now, or None where it was removed or evicted."""
+        """The job as it is now, or None where it was removed or evicted. Raises EngineUnavailable."""
         return self._queue.get(self.id)
 
     def result(self, timeout: float | None = None) -> Any:
@@ -69,7 +70,7 @@ class SyncJob:
 
 
 class SyncQueue:
-    """One queue, for blocking code. Made by `SyncEngine.queue(name)`; threads may share it."""
+    """One queue, for blocking code. Made by `SyncEngine.queue(name)`; threads may share it. `name` is its name."""
 
     def __init__(self, engine: SyncEngine, name: str) -> None:
         self.name = keys.check_queue_name(name)
@@ -95,7 +96,8 @@ class SyncQueue:
         return self.store(self._encoder.encode_many(jobs, options), room_timeout=room_timeout)
 
     def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[SyncJob]:
-        """Stores requests that were encoded before, as an outbox keeps them."""
+        """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
+        `enqueue_many`."""
         batches = list(batches_of(requests))
         deadline = time.monotonic() + room_timeout
         outcomes: list[Any] = []
@@ -148,16 +150,17 @@ class SyncQueue:
         return SyncJob(self, job_id, name, created=False)
 
     def get(self, job_id: str) -> JobInfo | None:
-        """The job of that id in whatever state, or None."""
+        """The job of that id in whatever state, or None. Raises EngineUnavailable."""
         return job_info(self.name, job_id, self._engine.run(scripts.FIND, self.root, job_id))
 
     def free_key(self, key: str) -> str | None:
-        """Frees a unique key by hand; as `Queue.free_key`."""
+        """Frees a unique key by hand; result and errors as `Queue.free_key`."""
         reply: bytes = self._engine.run(scripts.FREE_KEY, self.root, keys.check_unique_key(key))
         return reply.decode() or None
 
     def wait(self, job_id: str, timeout: float | None = None) -> Record:
-        """The record of the job once it has ended; raises JobNotFound, ResultTimeout and EngineUnavailable."""
+        """The record of the job once it has ended, within `timeout` seconds (None: for ever); raises JobNotFound,
+        ResultTimeout and EngineUnavailable."""
         deadline = None if timeout is None else time.monotonic() + timeout
         offset: bytes | None = None
         while True:
@@ -192,7 +195,8 @@ class SyncQueue:
 class SyncEngine:
     """`with SyncEngine.connect(url, registry=registry) as engine: engine.enqueue(Greet("Ana")).result(timeout=5)`.
 
-    Arguments and errors as `Engine.connect`. One per process: threads may share it, and a forked process connects anew.
+    Arguments (`url`, `prefix`, `registry`, `clock`) and errors as `Engine.connect`. One per process: threads may share
+    it, and a forked process connects anew.
     """
 
     def __init__(
@@ -266,7 +270,7 @@ class SyncEngine:
         return queue
 
     def enqueue(self, payload: Any, *, room_timeout: float = 0, **options: Unpack[EnqueueOptions]) -> SyncJob:
-        """Stores a typed payload on the queue of the one job that takes it."""
+        """Stores a typed payload on the queue of the one job that takes it; options and errors as `Engine.enqueue`."""
         queue = self.queue(self.registry.taking(type(payload)).queue)
         return queue.enqueue(payload, room_timeout=room_timeout, **options)
 

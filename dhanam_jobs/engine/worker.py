@@ -60,7 +60,13 @@ class Worker:
     handed to every handler as `ctx.resources`, and closed after the last (`ResourceScope` says what may be given).
     Leaving the block stops claiming, gives running jobs `drain_timeout` seconds, and releases the rest.
 
-    `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming.
+    `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming. `heart` and
+    `sweeper` are a Supervisor's to share; alone, a worker brings its own: it is dead when it has not beaten for
+    `lease_ms`, and sweeps every `sweep_ms`. Raises ConfigurationError; entering raises EngineUnavailable where Redis
+    doesn't answer, and what opening the resources raises.
+
+    Attributes: `name` (a new one where it was declared dead and came back), `queue`, `config` (the queue's row),
+    `concurrency`, `paused`.
 
     From 32 slots on, half of them are worked by a twin, a second worker in the same process with a row, claims and
     trips of its own: while Redis answers the one, the other runs jobs.
@@ -137,7 +143,8 @@ class Worker:
         await self.stop()
 
     async def start(self) -> None:
-        """Registers and starts claiming. A second call does nothing."""
+        """Registers and starts claiming. A second call does nothing. Raises EngineUnavailable where Redis doesn't
+        answer, and what opening the resources raises: then nothing was started."""
         if self._pumping is not None:
             return
         loop = asyncio.get_running_loop()
