@@ -23,7 +23,7 @@ from dhanam_jobs.engine import events, pytest_plugin, testing
 
 #: Public by their names, but there for the engine's other parts and not for users.
 INNER = {
-    "Engine": "run listener time_moved announce_queue check_accepting stop_accepting claim_for",
+    "Engine": "run link listener time_moved announce_queue check_accepting stop_accepting claim_for",
     "Queue": "forget_announced close store enqueue_while_draining",
     "SyncEngine": "run call read time_override",
     "ManualClock": "set follow",

@@ -52,11 +52,13 @@ class ServerReport:
 class Engine:
     """Made by `Engine.connect(url, prefix="jobs", registry=...)`, an async context manager.
 
-    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. `clock` is for tests
-    alone: a ManualClock of `dhanam_jobs.engine.testing`, in the place of Redis's.
+    `url` is `redis://[user:password@]host:port/db`, `rediss://…` or `unix:///path/to/socket`. Any server of a Redis
+    Cluster stands for the whole of it; the others are found at their own addresses, with the same user and password.
+    `prefix` is what all keys begin with. `clock` is for tests alone: a ManualClock of `dhanam_jobs.engine.testing`, in
+    the place of Redis's.
 
-    Attributes: `url`, `prefix` (what all its keys begin with), `registry`, `schedules` (see `Schedules`), `redis` (the
-    client of redis-py that it uses where no job waits), `report` (what entering found, or None).
+    Attributes: `url`, `prefix` (what all its keys begin with), `registry`, `schedules` (see `Schedules`),
+    `report` (what entering found, or None).
     """
 
     def __init__(
