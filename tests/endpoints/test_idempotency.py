@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from dhanam_jobs.handlers.store import Store, idempotency_keys
+from dhanam_jobs.handlers.store import idempotency_keys
 from dhanam_jobs.handlers.store.columns import utc_now
-from dhanam_jobs.handlers.store.idempotency_keys import KeptRequest, TooManyKeys
 from dhanam_jobs.http.endpoint import Guard
 from dhanam_jobs.http.table import ENDPOINTS
 
@@ -160,30 +159,6 @@ async def test_after_24_hours_a_key_is_new_and_the_old_ones_are_gone(service: Se
             assert (await connection.execute(sa.select(table.c.key))).scalars().all() == ["another"]
         assert (await post(service)).status_code == 200
     assert await added(service) == 3
-
-
-async def test_the_key_of_a_request_that_died_is_taken_over(store: Store) -> None:
-    """After a minute, by the same request; before that it is being served."""
-    keys = store.idempotency_keys
-    assert await keys.begin("olivia", KEY, "asked") is None
-    assert await keys.begin("olivia", KEY, "asked") == KeptRequest("asked", None, None)
-    async with store._connections.writing() as connection:
-        before = utc_now() - dt.timedelta(seconds=61)
-        await connection.execute(sa.update(idempotency_keys.idempotency_keys).values(begun_at=before))
-    assert await keys.begin("olivia", KEY, "something else") == KeptRequest("asked", None, None)
-    taken = await asyncio.gather(*(keys.begin("olivia", KEY, "asked") for _ in range(5)))
-    assert taken.count(None) == 1
-
-
-async def test_one_sender_has_so_many_keys_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one is refused and leaves nothing; others have their own."""
-    monkeypatch.setattr(idempotency_keys, "MAX_KEYS", 3)
-    for number in range(3):
-        assert await store.idempotency_keys.begin("olivia", str(number), "asked") is None
-    with pytest.raises(TooManyKeys, match="found 3 keys"):
-        await store.idempotency_keys.begin("olivia", "3", "asked")
-    assert await store.idempotency_keys.begin("mia", "3", "asked") is None
-    assert await store.idempotency_keys.begin("olivia", "1", "asked") is not None
 
 
 async def test_every_endpoint_that_takes_a_key_refuses_one_that_can_not_be(service: Service) -> None:

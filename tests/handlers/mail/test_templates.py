@@ -118,7 +118,8 @@ def test_a_subject_is_one_line_whatever_the_data_hold() -> None:
     data = {**SAMPLES["budget-alert"], "budgetName": "Comida\r\nBcc: eve@example.test\u2028x"}
 
     assert (
-        written("budget-alert", "es", data).subject == "Llevas el 92.5% de tu presupuesto Comida Bcc: eve@example.test x"
+        written("budget-alert", "es", data).subject
+        == "Llevas el 92.5% de tu presupuesto Comida Bcc: eve@example.test x"
     )
     long = {**SAMPLES["budget-alert"], "budgetName": "x" * 900}
     assert len(written("budget-alert", "es", long).subject) == 200
