@@ -221,6 +221,7 @@ async def _start_http(
     from dhanam_jobs.http.auth import Guards
     from dhanam_jobs.http.context import HttpOptions
     from dhanam_jobs.http.health import worker_checks
+    from dhanam_jobs.http.metrics import Metrics
     from dhanam_jobs.http.rate_limit import RateLimit, RateLimiter
     from dhanam_jobs.http.serve import HttpServer
 
@@ -232,6 +233,7 @@ async def _start_http(
         {"redis": engine.ping, "store": store.ping, **token_checks, **worker_checks(supervisor.workers)},
         store.idempotency_keys,
         closing=closing,
+        metrics=Metrics(engine, lambda: supervisor.loop_lag_ms),
         options=HttpOptions(prefix=settings.http_prefix, wait_s=settings.jobs_wait_s),
         limiter=RateLimiter(
             engine.redis, engine.prefix, RateLimit(settings.rate_limit_max, settings.rate_limit_window)

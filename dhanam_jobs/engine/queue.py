@@ -91,6 +91,14 @@ class QueueCounts(msgspec.Struct):
     dead: int = 0
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """`oldest`: seconds since the oldest waiting job could run (since its creation, where it has a limit key), 0 where
+    nothing waits. `stalled`: claims that lost their worker, over the queue's lifetime."""
+
+    oldest: float
+    stalled: int
+
+
 class Queue:
     """One queue. Made by `Engine.queue(name)`, which hands out the same object for the same name.
 
@@ -400,6 +408,12 @@ class Queue:
             levels=levels,
             active_levels=active_levels,
         )
+
+    async def backlog(self) -> Backlog:
+        """How long the oldest waiting job has waited, and how many claims lost their worker. Raises
+        EngineUnavailable."""
+        now_ms, since_ms, stalled = await self.engine.run(scripts.BACKLOG, self.root)
+        return Backlog(max(0, now_ms - since_ms) / 1000 if since_ms else 0.0, stalled)
 
     async def notes(self, job_id: str, start: int = 0, count: int = defaults.LOG_LINES) -> JobNotes:
         """What a job, running or ended, has told of itself: its progress, and `count` lines of its log from `start`

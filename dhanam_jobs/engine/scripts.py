@@ -43,6 +43,7 @@ def assemble(name: str) -> str:
 
 ACCEPT: Final = Script("accept")
 ADD_CHILDREN: Final = Script("add_children")
+BACKLOG: Final = Script("backlog")
 BEAT: Final = Script("beat")
 CANCEL: Final = Script("cancel")
 CLAIM: Final = Script("claim")

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.types import Scope
 
 from dhanam_jobs.handlers.jobs_service import JobsService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.context import Check, Context, HttpOptions
 from dhanam_jobs.http.dispatch import routes_of
-from dhanam_jobs.http.frame import Frame, answer_http_exception
+from dhanam_jobs.http.frame import Count, Frame, answer_http_exception
 from dhanam_jobs.http.idempotency import Keys
+from dhanam_jobs.http.metrics import Metrics
 from dhanam_jobs.http.openapi import build_document
 from dhanam_jobs.http.rate_limit import RateLimiter
 from dhanam_jobs.http.table import ENDPOINTS
@@ -27,6 +29,7 @@ def create_app(
     keys: Keys,
     *,
     closing: asyncio.Event,
+    metrics: Metrics,
     options: HttpOptions | None = None,
     limiter: RateLimiter | None = None,
 ) -> Starlette:
@@ -38,6 +41,7 @@ def create_app(
         checks: what `/readyz` asks, by the part's name (`redis`, `store`, `health.worker_checks`).
         keys: where idempotency keys are kept, the store's `idempotency_keys`.
         closing: the event that `HttpServer` sets when it is about to end.
+        metrics: what `/metrics` tells; requests are counted there.
         options: prefix, waits and limits; None: the defaults.
         limiter: counts requests; None: they are not limited.
     """
@@ -46,10 +50,25 @@ def create_app(
     routes = [route for prefix in prefixes for route in routes_of(ENDPOINTS, prefix)]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Frame, options.max_body_bytes)],
+        middleware=[Middleware(Frame, options.max_body_bytes, _counting(metrics, options.prefix))],
         exception_handlers={HTTPException: answer_http_exception},
     )
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.
     app.router.redirect_slashes = False
-    app.state.context = Context(service, guards, keys, build_document(ENDPOINTS), options, checks, closing, limiter)
+    app.state.context = Context(
+        service, guards, keys, build_document(ENDPOINTS), options, checks, closing, metrics, limiter
+    )
     return app
+
+
+def _counting(metrics: Metrics, prefix: str) -> Count:
+    streams = {row.path for row in ENDPOINTS if row.stream}
+
+    def count(scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None)
+        if route is not None and prefix and route.startswith(f"{prefix}/"):
+            route = route.removeprefix(prefix)
+        if route not in streams:  # how long somebody listens is no measure of the service
+            metrics.count(scope["method"], route, status, seconds)
+
+    return count

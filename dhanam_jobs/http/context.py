@@ -13,6 +13,7 @@ from starlette.requests import Request
 from dhanam_jobs.handlers.jobs_service import JobsService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.idempotency import Keys
+from dhanam_jobs.http.metrics import Metrics
 from dhanam_jobs.http.rate_limit import RateLimiter
 
 Check: TypeAlias = Callable[[], Awaitable[object]]
@@ -43,6 +44,7 @@ class Context:
         keys: where idempotency keys are kept.
         document: the OpenAPI document.
         checks: what readiness asks, by the part's name.
+        metrics: what `/metrics` tells.
         limiter: counts requests; None: they are not limited.
         closing: set when the server is about to end; whatever waits on a job or a stream stops then.
     """
@@ -54,6 +56,7 @@ class Context:
     options: HttpOptions
     checks: Mapping[str, Check]
     closing: asyncio.Event
+    metrics: Metrics
     limiter: RateLimiter | None = None
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 from uuid import uuid4
 
 import structlog
@@ -32,7 +33,10 @@ SECURITY_HEADERS: Final = {
 """Set on every answer that doesn't set them itself. No CORS header is ever among them."""
 
 _FIT_FOR_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_QUIET_PATHS = ("/healthz", "/readyz")
+_QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
+
+
+Count: TypeAlias = Callable[[Scope, int, float], None]
 
 
 class Frame:
@@ -41,11 +45,13 @@ class Frame:
     Args:
         app: what it goes round.
         max_body_bytes: longest request body that is read.
+        count: told of each answer: the scope, its status, and how many seconds it took.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, count: Count) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,7 +86,10 @@ class Frame:
                     raise
                 await error_response(scope, answer)(scope, receive, send_framed)
             finally:
-                _write_line(scope, status, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                _write_line(scope, status, seconds)
+                if status is not None:
+                    self._count(scope, status, seconds)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

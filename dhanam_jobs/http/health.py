@@ -1,4 +1,4 @@
-"""The endpoints that orchestrators ask: alive? ready? They need no token, so they tell no detail."""
+"""The endpoints that orchestrators ask: alive? ready? how much? They need no token, so they tell no detail."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Final, Protocol
 
 import msgspec
 import structlog
+from starlette.responses import Response
 
 from dhanam_jobs.engine import Queue
 from dhanam_jobs.http.codec import NoFields
 from dhanam_jobs.http.context import Check
 from dhanam_jobs.http.endpoint import Call
 from dhanam_jobs.http.errors import ApiError
+from dhanam_jobs.http.metrics import MEDIA_TYPE
 
 log = structlog.get_logger("dhanam_jobs.http")
 
@@ -80,6 +82,11 @@ async def readyz(call: Call[NoFields, NoFields]) -> Readiness:
         said = ", ".join(f"{name} ({parts[name]})" for name in failing)
         raise ApiError(503, f"Not ready: {said}", details={"parts": parts}, retry_after_s=5.0)
     return Readiness(OK, parts)
+
+
+async def metrics(call: Call[NoFields, NoFields]) -> Response:
+    """Everything that is counted and measured, as Prometheus reads it."""
+    return Response(await call.context.metrics.render(), media_type=MEDIA_TYPE)
 
 
 async def _ask(name: str, check: Check, seconds: float) -> str:

@@ -65,6 +65,16 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         "GET",
+        "/metrics",
+        health.metrics,
+        Guard.PUBLIC,
+        "What is counted and measured, for Prometheus",
+        tag="Service",
+        answers={200: "text/plain"},
+        rate_limited=False,
+    ),
+    Endpoint(
+        "GET",
         "/openapi.json",
         document.openapi,
         Guard.PUBLIC,

@@ -25,6 +25,7 @@ from dhanam_jobs.handlers.store import NewTransaction, Store
 from dhanam_jobs.http.app import create_app
 from dhanam_jobs.http.auth import Guards, Tokens
 from dhanam_jobs.http.context import Check, HttpOptions
+from dhanam_jobs.http.metrics import Metrics
 from dhanam_jobs.http.rate_limit import RateLimit, RateLimiter
 from dhanam_jobs.http.serve import HttpServer, bind
 from dhanam_jobs.http.tokens import TokenRules, make_token
@@ -53,12 +54,14 @@ class Service:
         closing = asyncio.Event()
         guards = Guards(tokens or self.rules, store)
         self.limiter = None if limit is None else RateLimiter(engine.redis, engine.prefix, limit)
+        self.metrics = Metrics(engine)
         app = create_app(
             self.jobs,
             guards,
             self.checks,
             store.idempotency_keys,
             closing=closing,
+            metrics=self.metrics,
             options=options,
             limiter=self.limiter,
         )

@@ -147,5 +147,9 @@ if #failed > 0 then
 end
 if #cancelled > 0 then tell(#cancelled, 'cancelled', table.concat(cancelled, ' ')) end
 for _, pair in ipairs(freed) do places = free_unique(pair[1], pair[2], places) end
-if #reclaimed + #failed + #cancelled > 0 then ring() end
+local stalled = #reclaimed + #failed + #cancelled
+if stalled > 0 then
+  redis.call('HINCRBY', root .. 'meta', 'stalled', stalled)
+  ring()
+end
 return {parked, untold(), #reclaimed, #failed, promoted, dead, more, graced}
