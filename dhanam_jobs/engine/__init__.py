@@ -16,7 +16,7 @@ async with Engine.connect("redis://localhost:6379", registry=registry) as engine
 
 from . import events
 from .cancellation import RemoteWorker
-from .children import Child, ChildEnd, Family, Kin, chain
+from .children import Child, ChildEnd, Family, Kin, ParentOf, chain
 from .context import JobContext, JobView
 from .cron import CronError, next_fires
 from .dead_letters import DeadLetters
@@ -121,6 +121,7 @@ __all__ = [
     "OutboxRelay",
     "OutboxRow",
     "Page",
+    "ParentOf",
     "Priority",
     "ProcessContext",
     "ProcessDied",

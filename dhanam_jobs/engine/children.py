@@ -106,6 +106,14 @@ class Kin(msgspec.Struct, frozen=True):
     end: ChildEnd | None = None
 
 
+class ParentOf(msgspec.Struct, frozen=True):
+    """A job that waits for another one: its queue and id, and the key under which it has the other as a child."""
+
+    queue: str
+    id: str
+    key: str
+
+
 class Family(msgspec.Struct, frozen=True):
     """The children of a job that has not ended, in the order in which they were added."""
 
@@ -225,6 +233,12 @@ async def read_family(queue: Queue, parent: str) -> Family:
         number, policy, of, child_id = about.decode().split(" ", 3)
         kin.append(Kin(key.decode(), int(number), policy, of, child_id, ends.get(key)))
     return Family(sorted(kin, key=lambda one: one.number))
+
+
+async def read_parents(queue: Queue, child: str) -> list[ParentOf]:
+    """The jobs that wait for this one, in the order in which they asked for it; none where it has ended."""
+    links = await queue.engine.command(queue.root, "HGET", f"{queue.root}:parents", child)
+    return [ParentOf(*link.split(" ", 2)) for link in links.decode().split("\n")] if links else []
 
 
 async def _read(queue: Queue, parent: str, what: str) -> list[tuple[bytes, bytes]]:

@@ -53,7 +53,7 @@ class DeadLetters:
         return record if isinstance(record, bytes) else None
 
     async def _command(self, *words: str) -> Any:
-        return await self._queue.engine.servers.command(self._queue.root, *words)
+        return await self._queue.engine.command(self._queue.root, *words)
 
     async def replay(self, job_id: str) -> None:
         """Runs a dead letter once more, under its own id, with all its attempts. Raises JobNotFound, and WrongState

@@ -246,6 +246,13 @@ class Engine:
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
 
+    async def command(self, key: str, *words: Argument) -> Any:
+        """Runs one command about a key. Raises EngineUnavailable where Redis doesn't answer."""
+        try:
+            return await self.servers.command(key, *words)
+        except Unreachable as error:
+            raise EngineUnavailable(f"Redis did not answer {words[0]!s}: {error}") from error
+
     async def ping(self) -> None:
         """Returns when Redis answers; raises EngineUnavailable where it doesn't."""
         try:

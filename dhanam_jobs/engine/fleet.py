@@ -26,7 +26,8 @@ class RunningJob(msgspec.Struct, frozen=True):
 
 class WorkerInfo(msgspec.Struct, frozen=True):
     """One worker of one queue. `beat_ms` is its last sign of life; `loop_lag_ms` how late its event loop was turning
-    then (None before the first beat); `running` what it holds now, at most a thousand jobs. Times are Redis's."""
+    then (None before the first beat); `running` what it holds now, at most a thousand jobs. `concurrency` and `paused`
+    are those of its last beat. Times are Redis's."""
 
     name: str
     queue: str
@@ -37,6 +38,7 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     beat_ms: int
     loop_lag_ms: float | None
     running: list[RunningJob]
+    paused: bool = False
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ def _worker(queue: str, name: str, beat: bytes, row: list[bytes], claims: list[A
         queue=queue,
         host=str(about.get("host", "?")),
         pid=int(about.get("pid", 0)),
-        concurrency=int(about.get("concurrency", 0)),
+        concurrency=int(doing.get("concurrency", about.get("concurrency", 0))),
         started_ms=int(fields.get(b"started_ms", 0)),
         beat_ms=int(float(beat)),
         loop_lag_ms=doing.get("loop_lag_ms"),
@@ -107,6 +109,7 @@ def _worker(queue: str, name: str, beat: bytes, row: list[bytes], claims: list[A
             RunningJob(job_id.decode("utf-8", "replace"), job_name.decode("utf-8", "replace"), now_ms - idle_ms)
             for job_id, job_name, idle_ms in zip(claims[::3], claims[1::3], claims[2::3], strict=True)
         ],
+        paused=bool(doing.get("paused", False)),
     )
 
 

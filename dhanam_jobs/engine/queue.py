@@ -18,7 +18,7 @@ import redis.exceptions
 
 from . import defaults, keys, scripts
 from .cancellation import RemoteWorker, Verdict, cancel_jobs
-from .children import Child, Family, read_family, with_children
+from .children import Child, Family, ParentOf, read_family, read_parents, with_children
 from .courier import Courier
 from .errors import QueueFull
 from .family_tree import Tree, mark_tree
@@ -195,6 +195,10 @@ class Queue:
         """The children of a job, and how those ended that have; empty where it has none, or has ended. Raises
         EngineUnavailable."""
         return await read_family(self, job_id)
+
+    async def parents(self, job_id: str) -> list[ParentOf]:
+        """The jobs that wait for this one; empty where there are none, or it has ended."""
+        return await read_parents(self, job_id)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as

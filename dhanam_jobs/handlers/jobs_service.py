@@ -10,7 +10,11 @@ import msgspec
 from dhanam_jobs.engine import JobInfo
 from dhanam_jobs.handlers.service.adding import Adding
 from dhanam_jobs.handlers.service.dead_letters import DeadLetter, DeadLettering, DeadLetterStats, Replayed
-from dhanam_jobs.handlers.service.operating import FailedJob, JobStatistics, Operating, Summary
+from dhanam_jobs.handlers.service.deeds import Auditing
+from dhanam_jobs.handlers.service.job_verbs import JobVerbs
+from dhanam_jobs.handlers.service.looking import Looking
+from dhanam_jobs.handlers.service.operating import JobStatistics, Operating, Summary
+from dhanam_jobs.handlers.service.shown import FailedJob
 from dhanam_jobs.handlers.service.triggers import Triggers
 
 __all__ = [
@@ -26,12 +30,13 @@ __all__ = [
 ]
 
 
-class JobsService(Adding, Triggers, Operating, DeadLettering):
+class JobsService(Adding, Triggers, Operating, Looking, JobVerbs, DeadLettering, Auditing):
     """The service's methods, on one engine.
 
     Args:
         engine: connected, with the registry of `build_registry`.
-        store: where users' connections are found; only `trigger_user_sync` and `trigger_bulk_sync` need it.
+        store: where users' connections are found and the audit log is kept; only `trigger_user_sync`,
+            `trigger_bulk_sync` and `acting` need it.
         supervisor: the process's workers, which `drain_queues` drains.
     """
 

@@ -110,8 +110,14 @@ class _Row(msgspec.Struct, frozen=True):
 _TABLE: Final[Mapping[type[Exception], _Row]] = {
     engine.UnknownQueue: _Row(404),
     engine.JobNotFound: _Row(404),
+    engine.ScheduleNotFound: _Row(404),
+    engine.WrongState: _Row(409),
+    engine.QueueActive: _Row(409),
+    engine.ScheduleOwned: _Row(409),
+    engine.ConfigurationError: _Row(422),
     engine.UnknownJobName: _Row(422),
     engine.InvalidPayload: _Row(422),
+    engine.QueueFull: _Row(503, retry_after_s=30.0),
     engine.Draining: _Row(503, "The service is shutting down and takes no new jobs", 30.0),
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),

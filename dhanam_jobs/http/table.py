@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dhanam_jobs.engine import QueueStats
 from dhanam_jobs.http import admin, document, health, jobs
 from dhanam_jobs.http.endpoint import Endpoint, Guard
 
@@ -33,15 +32,7 @@ ENDPOINTS: Final = (
         answers={200: jobs.JobView},
         errors=(403, 404),
     ),
-    Endpoint(
-        "GET",
-        "/admin/queues/stats",
-        admin.queue_stats,
-        Guard.ADMIN,
-        "Count the jobs of every queue",
-        tag="Administration",
-        answers={200: list[QueueStats]},
-    ),
+    *admin.ROWS,
     Endpoint(
         "GET",
         "/healthz",

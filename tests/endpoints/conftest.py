@@ -48,7 +48,7 @@ class Service:
     ) -> None:
         self.engine = engine
         self.store = store
-        self.jobs = JobsService(engine)
+        self.jobs = JobsService(engine, store=store)
         self.rules = TokenRules(SECRET)
         self.checks: dict[str, Check] = {"redis": engine.redis.ping, "store": store.ping}
         closing = asyncio.Event()

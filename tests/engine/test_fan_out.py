@@ -16,6 +16,7 @@ from dhanam_jobs.engine import (
     JobFailed,
     JobState,
     Limit,
+    ParentOf,
     Registry,
     Retention,
     RetryPolicy,
@@ -188,7 +189,11 @@ async def test_a_parent_may_go_on_at_the_first_failure_and_then_wait_for_the_oth
     assert seen[-1] == ["a", "b"]
 
 
-async def test_a_job_may_have_several_parents(engine: Engine, stage: Stage) -> None:
+async def _has_parents(engine: Engine, count: int) -> bool:
+    return len(await engine.queue("down").parents("shared")) == count
+
+
+async def test_a_job_may_have_several_parents(engine: Engine, stage: Stage, wait_until: WaitUntil) -> None:
     """One that is there already, by its id or its unique key, is joined; its end counts for each."""
     down, up = engine.queue("down"), engine.queue("up")
     await down.enqueue("hold", id="shared", unique="k")
@@ -197,9 +202,12 @@ async def test_a_job_may_have_several_parents(engine: Engine, stage: Stage) -> N
     jobs = [await up.enqueue_parent("gather", children=[child]) for child in (by_id, by_key)]
     async with on(engine, "up"), on(engine, "down"):
         await stage.holding.wait()
+        await wait_until(lambda: _has_parents(engine, 2), "the child knows both")
+        assert await down.parents("shared") == [ParentOf("up", jobs[0].id, "x"), ParentOf("up", jobs[1].id, "y")]
         stage.gate.set()
         assert [await job.result(30) for job in jobs] == [["held"], ["held"]]
     assert (await down.counts()).completed == 1
+    assert await down.parents("shared") == []
     late = await up.enqueue_parent("gather", children=[by_id])
     async with on(engine, "up"):
         assert await late.result(30) == ["held"]

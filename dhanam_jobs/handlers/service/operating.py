@@ -8,23 +8,10 @@ import msgspec
 
 from dhanam_jobs.engine import Job, JobInfo, JobNotFound, QueueStats
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
-from dhanam_jobs.handlers.redaction import JsonValue, redact_json
 from dhanam_jobs.handlers.service.base import ServiceBase, iso
+from dhanam_jobs.handlers.service.shown import FailedJob, failed_job
 
 MOST_FAILED_JOBS = 100
-
-
-class FailedJob(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """A failed job as people are shown it: secrets hidden, times as ISO 8601 in UTC."""
-
-    id: str
-    name: str
-    data: JsonValue
-    failed_reason: str
-    attempts_made: int
-    timestamp: str | None = None
-    processed_on: str | None = None
-    finished_on: str | None = None
 
 
 class Summary(msgspec.Struct, rename="camel", frozen=True):
@@ -81,13 +68,14 @@ class Operating(ServiceBase):
         summary = Summary(total, sum(row.active for row in queues), failed, rate)
         return JobStatistics(queues, summary, iso(time.time_ns() // 1_000_000) or "")
 
-    async def pause_queue(self, queue: str) -> None:
-        """Stop starting jobs of a queue, in the whole fleet; running ones end. Lasts until `resume_queue`."""
-        await self._queue(queue).pause()
+    async def pause_queue(self, queue: str) -> bool:
+        """Stop starting jobs of a queue, in the whole fleet; running ones end. Lasts until `resume_queue`. False where
+        it was paused."""
+        return await self._queue(queue).pause()
 
-    async def resume_queue(self, queue: str) -> None:
-        """Start jobs of a paused queue again; nothing happens to one that isn't paused."""
-        await self._queue(queue).resume()
+    async def resume_queue(self, queue: str) -> bool:
+        """Start jobs of a paused queue again. False where it wasn't paused."""
+        return await self._queue(queue).resume()
 
     async def is_queue_paused(self, queue: str) -> bool:
         """Whether a queue starts no jobs because it was paused."""
@@ -104,7 +92,7 @@ class Operating(ServiceBase):
     async def get_failed_jobs(self, queue: str, limit: int = 25) -> list[FailedJob]:
         """Return the jobs that failed last, newest first; `limit` is taken as a whole number from 1 to 100."""
         page = await self._queue(queue).operations.page("failed", limit=max(1, min(int(limit), MOST_FAILED_JOBS)))
-        return [_shown(info) for info in page.jobs]
+        return [failed_job(info) for info in page.jobs]
 
     async def clear_failed_jobs(self, queue: str) -> int:
         """Remove the records of a queue's failed jobs, and return how many."""
@@ -132,16 +120,3 @@ class Operating(ServiceBase):
         if info is None:
             raise JobNotFound(f"{queue} has no job {job_id!r}: never enqueued, removed, or no longer kept")
         return info
-
-
-def _shown(info: JobInfo) -> FailedJob:
-    return FailedJob(
-        id=info.id,
-        name=info.name,
-        data=redact_json(bytes(info.payload)),
-        failed_reason=info.error.message if info.error else "",
-        attempts_made=info.attempt,
-        timestamp=iso(info.created_ms),
-        processed_on=iso(info.started_ms or None),
-        finished_on=iso(info.finished_ms),
-    )

@@ -1,0 +1,10 @@
+"""The endpoints of `/admin`, for administrators only; `ROWS` are those of the table. Every change is audited.
+
+What they show and do is JobsService's; `audited` ties an endpoint to its deed.
+"""
+
+from typing import Final
+
+from dhanam_jobs.http.admin import queues
+
+ROWS: Final = (*queues.ROWS,)
