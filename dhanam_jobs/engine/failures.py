@@ -41,7 +41,7 @@ class FailureHooks:
         self._common = [layer.failed for layer in middleware if type(layer).failed is not Middleware.failed]
         self._names = list(jobs) if self._common else list(self._own)
         self._calls: set[asyncio.Task[None]] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[int] | None = None
         self._noted = -_NOTE_EVERY
 
     def __bool__(self) -> bool:
@@ -70,6 +70,14 @@ class FailureHooks:
         if self._names and self._looking is None and (untold or old):
             self._looking = asyncio.get_running_loop().create_task(self._look(), name="untold failures")
 
+    async def catch_up(self) -> int:
+        """Returns when the hooks were told of all failures that there are by now, and of how many that is; 0 where
+        there was nothing to tell."""
+        told = len(self._calls)
+        while self._calls or self._looking is not None:
+            await asyncio.wait([*self._calls, *([] if self._looking is None else [self._looking])])
+        return told + (await self._look() if self._names else 0)
+
     async def close(self, timeout: float) -> None:
         """Gives the calls on their way `timeout` seconds, then cancels them: another worker will make them."""
         if self._looking is not None:
@@ -81,15 +89,15 @@ class FailureHooks:
                 log.warning("%s: its hook was cut off when the worker ended", call.get_name())
                 call.cancel()
 
-    async def _look(self) -> None:
-        queue = self._place.queue
+    async def _look(self) -> int:
+        queue, told = self._place.queue, 0
         try:
             if asyncio.get_running_loop().time() - self._noted > _NOTE_EVERY:
                 await self.note()
             while True:
                 lent = await queue.engine.run(scripts.UNTOLD, queue.root, defaults.HOOK_MS, _AT_ONCE, *self._names)
                 if not lent:
-                    return
+                    break
                 calls = []
                 for name, member, body in zip(lent[::3], lent[1::3], lent[2::3], strict=True):
                     try:
@@ -98,11 +106,13 @@ class FailureHooks:
                         log.error("queue %s: no hook is told of %r, which can't be read: %s", queue.name, member, error)
                         await queue.engine.run(scripts.TOLD, queue.root, name, member)
                 if calls:
+                    told += len(calls)
                     await asyncio.wait(calls)
         except (EngineUnavailable, ResponseError) as error:
             log.warning("queue %s: failures were not told, the next sweep tries again: %s", queue.name, error)
         finally:
             self._looking = None
+        return told
 
     def _start(self, claim: Claim, body: bytes) -> asyncio.Task[None]:
         call = asyncio.get_running_loop().create_task(self._call(claim, body), name=f"failed {claim.id}")

@@ -61,7 +61,8 @@ async def run_waiting(
 
     `queues`: names, by default all of the engine's registry, taken one after the other; a job runs as by a worker:
     middleware, resources (`ResourceScope`), time limit, retries, hooks, records, events and families are the real ones.
-    What is delayed (a retry too) stays so until it is due. `through_delays`: moves the engine's ManualClock on to
+    What is delayed (a retry too) stays so until it is due; what has expired is failed without a run, and its hooks are
+    told. `through_delays`: moves the engine's ManualClock on to
     each next time at which a job of these queues may run, until none is left.
 
     What handlers raise is in the result, not raised here. Raises AssertionError after `at_most` runs, EngineUnavailable
@@ -87,7 +88,8 @@ async def run_waiting(
                     ran.append(one)
                     if len(ran) >= at_most:
                         raise AssertionError(f"{at_most} jobs ran and there are more; the last was {one!r}")
-            if len(ran) == before and not (through_delays and _move_on(engine, hands)):
+            told = sum([await hand.tell_failures() for hand in hands])
+            if len(ran) == before and not told and not (through_delays and _move_on(engine, hands)):
                 return ran
     finally:
         for hand in hands:
@@ -160,6 +162,11 @@ class Hand(Worker):
             raise ClaimLost(f"the claim on job {claim.id} was lost while it ran inline")
         await self._trip_now([outcome_or_lost], 0)
         return self._ran(outcome_or_lost)
+
+    async def tell_failures(self) -> int:
+        """Returns when the hooks of this queue were told of all failures, also of those outside of runs; and of how
+        many that is."""
+        return await self._hooks.catch_up()
 
     async def _trip_now(self, outcomes: list[Outcome], want: int) -> None:
         self._call += 1

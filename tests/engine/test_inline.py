@@ -20,6 +20,7 @@ from dhanam_jobs.engine import (
     Discard,
     Engine,
     JobContext,
+    JobFailed,
     JobRequest,
     JobState,
     Limit,
@@ -27,6 +28,7 @@ from dhanam_jobs.engine import (
     Middleware,
     Record,
     Registry,
+    Retention,
     RetryPolicy,
     Schedule,
     Snooze,
@@ -411,6 +413,86 @@ async def test_schedules_fire_by_the_clock_inline_and_under_a_supervisor(
             await wait_until(partial(fired, hour), f"the schedule of {hour} fires")
     assert hours == [13, 14, 15]
     await timed.schedules.remove("every-hour")
+
+
+async def test_a_running_worker_follows_the_clock_in_all_that_it_waits_for(
+    timed: Engine, registry: Registry, clock: ManualClock, wait_until: WaitUntil
+) -> None:
+    """Retries, debounces, rates, rests and expiry, as with Redis's own clock but without the waiting."""
+    at: list[tuple[int, float]] = []
+
+    @registry.job("note", queue="hello", retry=RetryPolicy(attempts=2, base=600), key=lambda payload: "tenant")
+    async def note(ctx: JobContext, payload: int) -> int:
+        at.append((payload, (clock.now - START).total_seconds()))
+        if payload == 1 and ctx.attempt == 1:
+            raise OSError
+        if payload == 2 and len([number for number, _ in at if number == 2]) == 1:
+            raise Limited(1200)
+        return payload
+
+    queue = timed.queue("hello")
+
+    async def delayed() -> int:
+        return (await queue.counts()).delayed
+
+    async with Worker(queue):
+        retried = await queue.enqueue("note", 1)
+        await wait_until(delayed, "the retry waits")
+        clock.advance(599)
+        expired = await queue.enqueue("note", 0, delay=1000, expires=10)
+        clock.advance(1)
+        assert await retried.result(timeout=10) == 1
+        rested = await queue.enqueue("note", 2)
+        await wait_until(lambda: at[-1][0] == 2, "the key is to rest")
+        clock.advance(1199)
+        clock.advance(1)
+        assert await rested.result(timeout=10) == 2
+        with pytest.raises(JobFailed, match="Expired"):
+            await expired.result(timeout=10)
+        debounced = await queue.enqueue("note", 3, unique=Unique("d", "debounce", period=3600))
+        clock.advance(3600)
+        assert await debounced.result(timeout=10) == 3
+        await queue.limits.set_queue(Limit(starts=1, period=7200))
+        first, second = await queue.enqueue_many([("note", 4), ("note", 5)])
+        await first.result(timeout=10)
+        clock.advance(7200)
+        assert await second.result(timeout=10) == 5
+    assert at == [(1, 0), (1, 600), (2, 600), (2, 1800), (3, 5400), (4, 5400), (5, 12600)]
+
+
+async def test_retention_by_age_follows_the_clock_when_it_is_tidied(
+    timed: Engine, registry: Registry, clock: ManualClock
+) -> None:
+    """A record goes an hour after its end, and not a second before."""
+    registry.queue("hello", retention=Retention(completed_age=3600))
+    registry.job("go", queue="hello")(_nothing)
+    queue = timed.queue("hello")
+    job = await queue.enqueue("go")
+    await run_waiting(timed)
+    for seconds, kept in ((3599, True), (2, False)):
+        clock.advance(seconds)
+        await queue.operations.tidy()
+        assert (await job.info() is not None) is kept
+
+
+async def test_hooks_are_told_of_failures_outside_of_runs_and_what_they_enqueue_runs(
+    timed: Engine, registry: Registry, clock: ManualClock
+) -> None:
+    """An expired job never runs; its hook is called all the same, before `run_waiting` returns."""
+
+    async def alarm(ctx: JobContext, record: Record) -> None:
+        await ctx.enqueue("alarm", record.error.type if record.error else None)
+
+    registry.job("late", queue="hello", on_failure=alarm)(_nothing)
+
+    @registry.job("alarm", queue="hello")
+    async def alarmed(ctx: JobContext, payload: str) -> str:
+        return payload
+
+    await run_waiting(timed)  # from now on the hook is known in Redis
+    await timed.queue("hello").enqueue("late", expires=30)
+    clock.advance(31)
+    assert said(await run_waiting(timed))[-1] == ("alarm", "completed", "Expired")
 
 
 async def test_a_blocking_client_shares_the_clock(
