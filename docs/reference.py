@@ -59,7 +59,7 @@ GROUPS: dict[str, str] = {
     "Workers and processes": "Worker Supervisor WorkerInfo RunningJob ProcessInfo processes RemoteWorker",
     "Schedules and crons": "Schedule Schedules ScheduleInfo LastRun Scheduler next_fires CronError",
     "Limits of queues and keys": "Limit Limits LimitState",
-    "Jobs that wait for jobs": "Child ChildEnd Family Kin chain",
+    "Jobs that wait for jobs": "Child ChildEnd Family Kin ParentOf chain",
     "Operators' verbs": "Operations JobFilter Page Explanation Reason DeadLetters inspect_queue",
     "Events and metrics": "EventReader Event JobEvent Gap events JobMetrics Counts",
     "Without an event loop": "SyncEngine SyncQueue SyncJob",
