@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -21,9 +22,12 @@ import click
 from dhanam_jobs.cli import logs
 from dhanam_jobs.cli.equipment import equip, make_cipher, open_tokens
 from dhanam_jobs.cli.surroundings import fail, read_settings, server_directory, told_failures
+from dhanam_jobs.cli.tracing import open_tracing
 from dhanam_jobs.settings import Settings
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from dhanam_jobs.engine import Engine, Supervisor
     from dhanam_jobs.engine.embedded import EmbeddedServer
     from dhanam_jobs.handlers.resources import Resources
@@ -124,9 +128,10 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
     async with contextlib.AsyncExitStack() as stack:
         if listener is not None:
             stack.callback(listener.close)
+        traced = open_tracing(os.environ, stack)
         server, url = await _find_redis(settings, stack)
         store = await _open_store(settings, stack)
-        engine = await _connect(settings, url, store, stack)
+        engine = await _connect(settings, url, store, stack, traced=traced)
         if wanted.demo:
             from dhanam_jobs.handlers.demo import create_demo
 
@@ -138,7 +143,7 @@ async def _serve(settings: Settings, wanted: Wanted, listener: socket.socket | N
         signals.supervisor = supervisor
         stack.push_async_callback(supervisor.stop, 0)
         await supervisor.start()
-        http = await _start_http(settings, engine, supervisor, store, listener, stack)
+        http = await _start_http(settings, engine, supervisor, store, listener, stack, traced=traced)
         if http is not None:
             stack.push_async_callback(http.stop)
         _greet(settings, wanted, server, url, http)
@@ -170,11 +175,19 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> S
     return store
 
 
-async def _connect(settings: Settings, url: str, store: Store, stack: contextlib.AsyncExitStack) -> Engine:
-    from dhanam_jobs.engine import Engine
+async def _connect(
+    settings: Settings, url: str, store: Store, stack: contextlib.AsyncExitStack, *, traced: TracerProvider | None
+) -> Engine:
+    from dhanam_jobs.engine import Engine, Middleware
     from dhanam_jobs.handlers import build_registry
 
-    registry = build_registry(settings.concurrency)
+    around: list[Middleware] = []
+    if traced:
+        from dhanam_jobs.engine.tracing import Tracing
+        from dhanam_jobs.handlers.journal import without_secrets
+
+        around.append(Tracing(traced, tell=without_secrets))
+    registry = build_registry(settings.concurrency, around=around)
     engine = await stack.enter_async_context(Engine.connect(url, prefix=settings.jobs_prefix, registry=registry))
     other = await engine.claim_for(store.store_id)
     if other is not None:
@@ -213,6 +226,8 @@ async def _start_http(
     store: Store,
     listener: socket.socket | None,
     stack: contextlib.AsyncExitStack,
+    *,
+    traced: TracerProvider | None,
 ) -> HttpServer | None:
     if listener is None:
         return None
@@ -233,6 +248,7 @@ async def _start_http(
         {"redis": engine.ping, "store": store.ping, **token_checks, **worker_checks(supervisor.workers)},
         store.idempotency_keys,
         closing=closing,
+        traced=traced,
         metrics=Metrics(engine, lambda: supervisor.loop_lag_ms),
         options=HttpOptions(prefix=settings.http_prefix, wait_s=settings.jobs_wait_s),
         limiter=RateLimiter(

@@ -32,6 +32,11 @@ class Middleware:
         before `return await proceed(request)`, which stores it. The blocking client and the outbox pass it by."""
         return await proceed(request)
 
+    def meta(self) -> dict[str, Any] | None:
+        """What is kept in the metadata of every job that is enqueued here, also of children and with the blocking
+        client and the outbox, unless the job's own says otherwise; not of schedules' runs. Called for each."""
+        return None
+
     async def failed(self, ctx: JobContext, record: Record) -> None:
         """A job that this worker knows has failed for good, in a run or outside of one, and that is settled. `ctx` can
         still enqueue. What is raised here is logged. Called at least once: where a process dies before it has returned,

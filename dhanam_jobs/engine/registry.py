@@ -208,6 +208,7 @@ class Registry:
         self._jobs: dict[tuple[str, str], JobType] = {}
         self._by_type: dict[Any, list[JobType]] = {}
         self.middleware: list[Middleware] = []
+        self.stamps: list[Callable[[], dict[str, Any] | None]] = []
         self.version = 0  # rises with every change, for those who keep what they looked up
 
     def queue(
@@ -337,6 +338,7 @@ class Registry:
             if not isinstance(layer, Middleware):
                 raise ConfigurationError(f"middleware {layer!r}: wanted an instance of Middleware")
         self.middleware.extend(middleware)
+        self.stamps += [layer.meta for layer in middleware if type(layer).meta is not Middleware.meta]
         self.version += 1
 
     @property

@@ -7,7 +7,7 @@ is theirs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
 import msgspec
@@ -59,10 +59,11 @@ class Request:
 class Encoder:
     """Makes requests for one queue: knows its registry's rows and what they ask for."""
 
-    __slots__ = ("_defaults", "_queue", "_registry", "_version")
+    __slots__ = ("_defaults", "_queue", "_registry", "_stamps", "_version")
 
-    def __init__(self, registry: Registry, queue: str) -> None:
+    def __init__(self, registry: Registry, queue: str, *, stamped: bool = True) -> None:
         self._registry = registry
+        self._stamps = registry.stamps if stamped else []
         self._queue = queue
         self._version = -1
         self._defaults: dict[str, Defaults] = {}
@@ -74,6 +75,8 @@ class Encoder:
         # A typed payload was checked when it was made, but for what msgspec leaves to decoding (ranges, patterns).
         decoded = None if job_type is None else job_type.check(body)
         rows = self._rows(name, job_type)
+        if self._stamps:
+            options = _stamped(options, self._stamps)
         if not options and rows.plain:
             return Request(rows.level, b"", name, body)
         level, extra = write_options(options, rows, decoded)
@@ -127,6 +130,14 @@ def parts_of(jobs: Iterable[Any], options: EnqueueOptions) -> Iterator[tuple[Any
             yield job[0], job[1], options
         else:
             raise ConfigurationError(f"a tuple of {len(job)}: wanted a job's name and payload, or a JobRequest")
+
+
+def _stamped(options: EnqueueOptions, stamps: Iterable[Callable[[], dict[str, Any] | None]]) -> EnqueueOptions:
+    own = options.get("meta") or {}
+    meta: dict[str, Any] = {}
+    for stamp in stamps:
+        meta |= stamp() or {}
+    return {**options, "meta": {**meta, **own}} if meta and isinstance(own, dict) else options
 
 
 class Batch:

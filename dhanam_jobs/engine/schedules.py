@@ -236,7 +236,7 @@ class Schedules:
 
 def _definition_arguments(schedule: Schedule, queue: Queue) -> list[str]:
     # The rows of the job and its queue decide what the runs are: level, unique key, further fields.
-    encoder = Encoder(queue.engine.registry, queue.name)
+    encoder = Encoder(queue.engine.registry, queue.name, stamped=False)
     request = encoder.encode(schedule.job, schedule.payload, {"priority": schedule.priority})
     extra: dict[str, Any] = msgspec.json.decode(request.extra) if request.extra else {}
     # A key that throttles, debounces or keeps the last one is about callers; a schedule has its own times.

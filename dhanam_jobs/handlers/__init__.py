@@ -6,21 +6,22 @@ when they are first needed, so that a command which needs none of them starts fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dhanam_jobs.engine import Registry
+    from dhanam_jobs.engine import Middleware, Registry
     from dhanam_jobs.handlers.jobs_service import JobsService
 
 __all__ = ["JobsService", "build_registry"]
 
 
-def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
+def build_registry(concurrency: Mapping[str, int] | None = None, *, around: Iterable[Middleware] = ()) -> Registry:
     """Return the registry of all queues and all jobs.
 
     Args:
         concurrency: jobs that one process runs at once, by queue name; the table's where a queue isn't named.
+        around: middleware outside of the service's own.
 
     Raises:
         ConfigurationError: `concurrency` names an unknown queue, or holds a value that can't work.
@@ -43,7 +44,7 @@ def build_registry(concurrency: Mapping[str, int] | None = None) -> Registry:
     from dhanam_jobs.handlers.queues import declare_queues
 
     registry = Registry()
-    registry.use(Journal())
+    registry.use(*around, Journal())
     declare_queues(registry, concurrency)
     for each in (sync_transactions, sync_portfolio, sync_wallets):
         each.register(registry)

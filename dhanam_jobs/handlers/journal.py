@@ -84,9 +84,13 @@ def _since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
 
 
+def without_secrets(text: str, payload: Any) -> str:
+    """An error's text without secrets, those that the payload holds included, and without e-mail addresses."""
+    return redact_text(text, _secrets(payload), personal=True)
+
+
 def _reason(text: str, payload: Any) -> str:
-    """The error's text without the secrets that the payload holds, whichever they are."""
-    return redact_text(text[:4096], _secrets(payload))
+    return without_secrets(text[:4096], payload)
 
 
 def _repeats_secrets(error: BaseException, payload: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +22,9 @@ from dhanam_jobs.http.openapi import build_document
 from dhanam_jobs.http.rate_limit import RateLimiter
 from dhanam_jobs.http.table import ENDPOINTS
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 
 def create_app(
     service: JobsService,
@@ -32,6 +36,7 @@ def create_app(
     metrics: Metrics,
     options: HttpOptions | None = None,
     limiter: RateLimiter | None = None,
+    traced: TracerProvider | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -44,13 +49,19 @@ def create_app(
         metrics: what `/metrics` tells; requests are counted there.
         options: prefix, waits and limits; None: the defaults.
         limiter: counts requests; None: they are not limited.
+        traced: where each request has its span; None: it has none.
     """
     options = options or HttpOptions()
     prefixes = dict.fromkeys(("", options.prefix))
     routes = [route for prefix in prefixes for route in routes_of(ENDPOINTS, prefix)]
+    layers = [Middleware(Frame, options.max_body_bytes, _counting(metrics, options.prefix))]
+    if traced:
+        from dhanam_jobs.http.spans import Spans
+
+        layers.insert(0, Middleware(Spans, traced))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Frame, options.max_body_bytes, _counting(metrics, options.prefix))],
+        middleware=layers,
         exception_handlers={HTTPException: answer_http_exception},
     )
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.

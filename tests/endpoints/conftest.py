@@ -45,6 +45,7 @@ class Service:
         options: HttpOptions,
         tokens: Tokens | None = None,
         limit: RateLimit | None = None,
+        traced: Any = None,
     ) -> None:
         self.engine = engine
         self.store = store
@@ -64,6 +65,7 @@ class Service:
             metrics=self.metrics,
             options=options,
             limiter=self.limiter,
+            traced=traced,
         )
         self.server = HttpServer(app, bind("127.0.0.1", 0), closing=closing)
         self.client = httpx2.AsyncClient(base_url=self.server.url, timeout=30)
@@ -165,11 +167,12 @@ async def start_service(store: Store, redis_url: str, redis: redis_async.Redis) 
             redis_url: str = shared,
             tokens: Tokens | None = None,
             limit: RateLimit | None = None,
+            traced: Any = None,
             **options: Any,
         ) -> Service:
             connecting = Engine.connect(redis_url, registry=registry or build_registry())
             engine = await stack.enter_async_context(connecting)
-            service = Service(engine, store, HttpOptions(**options), tokens, limit)
+            service = Service(engine, store, HttpOptions(**options), tokens, limit, traced)
             await service.server.start()
             stack.push_async_callback(service.server.stop)
             await stack.enter_async_context(service.client)
