@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class DeadLetters:
-    """The dead letters of one queue, newest first: `queue.operations.dead_letters`. Every call raises EngineUnavailable
-    where Redis doesn't answer."""
+    """The dead letters of one queue, newest first: `queue.operations.dead_letters`. `where` picks among them,
+    None takes all. Every call raises EngineUnavailable where Redis doesn't answer."""
 
     def __init__(self, queue: Queue, listing: Listing) -> None:
         self._queue = queue

@@ -98,8 +98,8 @@ class Engine:
         registry: Registry | None = None,
         clock: ManualClock | None = None,
     ) -> Self:
-        """An engine to enter with `async with`; entering checks the server and raises ServerUnsuitable or
-        EngineUnavailable. Raises ConfigurationError for a URL or prefix that can't be."""
+        """An engine to enter with `async with`; arguments as the class describes them. Entering checks the server and
+        raises ServerUnsuitable or EngineUnavailable. Raises ConfigurationError for a URL or prefix that can't be."""
         return cls(url, prefix=prefix, registry=registry, clock=clock)
 
     async def __aenter__(self) -> Self:
@@ -163,7 +163,7 @@ class Engine:
         return [jobs[position] for position in sorted(jobs)]
 
     async def stats(self) -> list[QueueStats]:
-        """The stats of the registry's queues, in its order."""
+        """The stats of the registry's queues, in its order. Raises EngineUnavailable."""
         return [await self.queue(row.name).stats() for row in self.registry.queues]
 
     def events(self, *queues: str, since: Since = None) -> EventReader:

@@ -61,8 +61,8 @@ class LimitState(msgspec.Struct, frozen=True):
 
 
 class Limits:
-    """The limits of one queue: `queue.limits`. Every call raises EngineUnavailable where Redis does not answer, and
-    ConfigurationError for an illegal key."""
+    """The limits of one queue: `queue.limits`. A key is at most 256 characters, without white space. Every call raises
+    EngineUnavailable where Redis does not answer, and ConfigurationError for an illegal key."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

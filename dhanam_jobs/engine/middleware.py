@@ -29,7 +29,8 @@ class Middleware:
 
     async def enqueue(self, request: JobRequest, proceed: Enqueue) -> Job:
         """Around each job that is enqueued from asynchronous code: `request` (job, payload, options) may be changed
-        before `return await proceed(request)`, which stores it. The blocking client and the outbox pass it by."""
+        before `return await proceed(request)`, which stores it and raises as `Queue.enqueue`. What is raised here goes
+        to who enqueues, and nothing is stored. The blocking client and the outbox pass it by."""
         return await proceed(request)
 
     def meta(self) -> dict[str, Any] | None:

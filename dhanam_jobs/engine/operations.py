@@ -34,6 +34,9 @@ _TRIES = 5
 class Operations:
     """The operators' verbs of one queue: `queue.operations`. `dead_letters` are the queue's `DeadLetters`.
 
+    `state` is one of `JobState`'s words; `where` picks among its jobs, None takes all of them. `priority` is 0 (most
+    urgent) to 9. `payload` is typed, or anything that the job's type decodes; left out, the job keeps its own.
+
     A verb on one job raises JobNotFound, and WrongState where the job is in a state for which the verb has no meaning.
     A verb on many passes such jobs over and returns how many it did change, in steps of 200: an
     error in between leaves the steps before it done. All raise EngineUnavailable where Redis doesn't answer, and

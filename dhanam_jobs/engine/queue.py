@@ -197,7 +197,7 @@ class Queue:
         return await read_family(self, job_id)
 
     async def parents(self, job_id: str) -> list[ParentOf]:
-        """The jobs that wait for this one; empty where there are none, or it has ended."""
+        """The jobs that wait for this one; empty where there are none, or it has ended. Raises EngineUnavailable."""
         return await read_parents(self, job_id)
 
     async def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[Job]:
@@ -429,7 +429,8 @@ class Queue:
         """Cancels a job: one that does not run yet ends now, one that runs is interrupted within a second. Returns
         CANCELLED; ACTIVE where it runs and was told; the state of one that has ended before; None where there is none.
         `tree` says what becomes of its children: `"leave"` them alone, `"take"` them along, or `"take_idle"`, which
-        raises WrongState, and does nothing, while one of them runs. Raises EngineUnavailable."""
+        raises WrongState, and does nothing, while one of them runs. The first 1,000 characters of `reason` are kept.
+        Raises EngineUnavailable."""
         await mark_tree(self, job_id, "cancel", tree)
         (verdict,) = await cancel_jobs(self, [job_id], reason)
         self.courier.wake()

@@ -124,7 +124,7 @@ class Scheduler:
             await sleep_or(self._changed, wait)
 
     async def run_once(self) -> float:
-        """Ticks all that is due, and returns the seconds until it should be called again."""
+        """Ticks all that is due, and returns the seconds until it should be called again. Raises EngineUnavailable."""
         wait_ms = defaults.SCHEDULE_LOOK * 1000
         for queue in self._queues:
             passed_over = 0

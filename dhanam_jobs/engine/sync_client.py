@@ -226,8 +226,8 @@ class SyncEngine:
         registry: Registry | None = None,
         clock: ManualClock | None = None,
     ) -> Self:
-        """An engine to enter with `with`; entering raises EngineUnavailable where Redis doesn't answer, and
-        ServerUnsuitable where the keys have another release's layout."""
+        """An engine to enter with `with`; arguments as `Engine` has them. Entering raises EngineUnavailable where Redis
+        doesn't answer, and ServerUnsuitable where the keys have another release's layout."""
         return cls(url, prefix=prefix, registry=registry, clock=clock)
 
     def __enter__(self) -> Self:

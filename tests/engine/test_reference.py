@@ -66,6 +66,36 @@ def test_a_public_name_says_in_its_own_words_what_it_is(name: str) -> None:
     assert not bare, f"{name}: without a docstring: {bare}"
 
 
+#: Coroutines that have nothing to raise, or whose part it is to raise what they like.
+RAISE_NOTHING = {
+    "Engine.close",
+    "EventReader.aclose",
+    "JobContext.flush",
+    "Middleware.failed",
+    "Middleware.run",
+    "OutboxRelay.run",
+    "ResourceScope.close",
+    "ResourceScope.open",
+    "Scheduler.stop",
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_coroutine_says_what_it_raises(name: str, reference: ModuleType) -> None:
+    """It, or its class for all of its methods; what asks Redis can fail."""
+    thing = PUBLIC[name]
+    methods = reference._members(thing) if inspect.isclass(thing) else []
+    said = re.compile(r"\braises?\b|\berrors\b.*?\bas\b|; as `?[A-Z]", re.IGNORECASE | re.DOTALL)
+    silent = [
+        f"{name}.{method}"
+        for method, value in methods
+        if inspect.iscoroutinefunction(value) and not said.search(f"{value.__doc__}\n{thing.__doc__}")
+    ]
+    if inspect.iscoroutinefunction(thing) and not said.search(thing.__doc__ or ""):
+        silent.append(name)
+    assert not set(silent) - RAISE_NOTHING
+
+
 @pytest.mark.parametrize("name", [name for name, thing in PUBLIC.items() if inspect.isclass(thing)])
 def test_arguments_of_a_public_constructor_are_explained(name: str, reference: ModuleType) -> None:
     """Whoever makes one finds each argument in the docstring of the class."""
