@@ -235,7 +235,7 @@ async def _start_http(
     from dhanam_jobs.http.app import create_app
     from dhanam_jobs.http.auth import Guards
     from dhanam_jobs.http.context import HttpOptions
-    from dhanam_jobs.http.health import worker_checks
+    from dhanam_jobs.http.health import process_checks
     from dhanam_jobs.http.metrics import Metrics
     from dhanam_jobs.http.rate_limit import RateLimit, RateLimiter
     from dhanam_jobs.http.serve import HttpServer
@@ -245,7 +245,7 @@ async def _start_http(
     app = create_app(
         JobsService(engine, store=store, supervisor=supervisor),
         Guards(tokens, store),
-        {"redis": engine.ping, "store": store.ping, **token_checks, **worker_checks(supervisor.workers)},
+        {"redis": engine.ping, "store": store.ping, **token_checks, **process_checks(engine, supervisor)},
         store.idempotency_keys,
         closing=closing,
         traced=traced,

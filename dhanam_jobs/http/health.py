@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, Protocol
 
@@ -11,11 +12,12 @@ import msgspec
 import structlog
 from starlette.responses import Response
 
-from dhanam_jobs.engine import Queue
+from dhanam_jobs.engine import Engine, Queue, Supervisor
 from dhanam_jobs.http.codec import NoFields
 from dhanam_jobs.http.context import Check
 from dhanam_jobs.http.endpoint import Call
 from dhanam_jobs.http.errors import ApiError
+from dhanam_jobs.http.fleet_metrics import overdue_s
 from dhanam_jobs.http.metrics import MEDIA_TYPE
 
 log = structlog.get_logger("dhanam_jobs.http")
@@ -39,6 +41,12 @@ class Readiness(msgspec.Struct):
     parts: dict[str, str]
 
 
+LATE_LOOP_S: Final = 1.0
+"""An event loop that turned later than this answers nobody in time."""
+OVERDUE_S: Final = 60.0
+"""A schedule of a queue that this process works, and that is later than this, is not being fired."""
+
+
 class Fetching(Protocol):
     """What readiness reads of a worker; `fetched` is the event loop's time of its last claiming call."""
 
@@ -50,16 +58,40 @@ class Fetching(Protocol):
     def running(self) -> int: ...
     @property
     def concurrency(self) -> int: ...
+    @property
+    def paused(self) -> bool: ...
+
+
+def process_checks(engine: Engine, supervisor: Supervisor) -> dict[str, Check]:
+    """Return what readiness asks of a process: its workers, its event loop, and the schedules of the queues that it
+    works, which are its to fire; a process without workers fires none."""
+    checks = worker_checks(supervisor.workers)
+    checks["loop"] = partial(_check_loop, lambda: supervisor.loop_lag_ms)
+    if supervisor.workers:
+        checks["schedules"] = partial(_check_schedules, engine, {worker.queue.name for worker in supervisor.workers})
+    return checks
+
+
+async def _check_loop(loop_lag_ms: Callable[[], float]) -> None:
+    if loop_lag_ms() > LATE_LOOP_S * 1000:
+        raise RuntimeError(f"the event loop last turned {loop_lag_ms():.0f} ms late")
+
+
+async def _check_schedules(engine: Engine, queues: set[str]) -> None:
+    infos = [info for info in await engine.schedules.list(upcoming=1) if info.queue in queues]
+    late_s = overdue_s(infos, time.time_ns() // 1_000_000)
+    if late_s > OVERDUE_S:
+        raise RuntimeError(f"a schedule should have fired {late_s:.0f} s ago")
 
 
 def worker_checks(workers: Iterable[Fetching]) -> dict[str, Check]:
-    """Return one check per worker, by `worker:<queue>`: it asks for jobs, or has its hands full."""
+    """Return one check per worker, by `worker:<queue>`: it asks for jobs, has its hands full, or was told to pause."""
     return {f"worker:{worker.queue.name}": partial(_check_worker, worker) for worker in workers}
 
 
 async def _check_worker(worker: Fetching) -> None:
     silent_s = asyncio.get_running_loop().time() - worker.fetched
-    if silent_s > FETCH_STALE_S and worker.running < worker.concurrency:
+    if silent_s > FETCH_STALE_S and worker.running < worker.concurrency and not worker.paused:
         raise RuntimeError(
             f"last fetch {silent_s:.0f} s ago with {worker.running} of {worker.concurrency} slots in use"
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
-from dhanam_jobs.engine import Worker
-from dhanam_jobs.http.health import worker_checks
+from dhanam_jobs.engine import Schedule, Supervisor, Worker
+from dhanam_jobs.http.health import process_checks, worker_checks
 
 if TYPE_CHECKING:
     from tests.conftest import StartRedis, WaitUntil
@@ -98,3 +99,48 @@ async def test_stats_are_the_bare_list_of_the_specification(service: Service) ->
         "failed": 0,
         "delayed": 0,
     }
+
+
+async def test_a_process_is_asked_for_its_loop_and_the_schedules_that_it_fires(service: Service) -> None:
+    """A late loop and an overdue schedule are named; a schedule that is paused, or another process's, is not ours."""
+    supervisor = Supervisor(service.engine, ["esg-updates"])  # never started: nothing fires
+    checks = process_checks(service.engine, supervisor)
+    del checks["worker:esg-updates"]
+    service.checks |= checks
+    assert (await service.ask("GET", "/readyz")).json()["parts"] == {
+        "redis": "ok",
+        "store": "ok",
+        "loop": "ok",
+        "schedules": "ok",
+        "accepting": "ok",
+    }
+    supervisor._heart.loop_lag_ms = 1500.0
+    assert (await service.ask("GET", "/readyz")).json()["error"]["message"] == "Not ready: loop (failing)"
+    supervisor._heart.loop_lag_ms = 0.0
+    mine, other = ("mine", "esg-update-all", "esg-updates"), ("other", "apply-retention", "system-maintenance")
+    for name, job, queue in (mine, other):
+        await service.engine.schedules.upsert(Schedule(name=name, job=job, every=3600, queue=queue))
+    due = int(time.time() * 1000) - 61_000
+
+    async def make_overdue(name: str, queue: str) -> None:
+        await service.engine.redis.hset(f"jobs:{{{queue}}}:schedule:{name}", "next_ms", str(due))
+
+    await make_overdue("other", "system-maintenance")
+    assert (await service.ask("GET", "/readyz")).status_code == 200
+    await make_overdue("mine", "esg-updates")
+    assert (await service.ask("GET", "/readyz")).json()["error"]["message"] == "Not ready: schedules (failing)"
+    await service.engine.schedules.pause("mine")
+    assert (await service.ask("GET", "/readyz")).status_code == 200
+
+
+async def test_a_process_without_workers_has_no_schedules_to_fire(service: Service) -> None:
+    assert list(process_checks(service.engine, Supervisor(service.engine, []))) == ["loop"]
+
+
+async def test_a_worker_that_was_told_to_pause_is_in_order(service: Service, wait_until: WaitUntil) -> None:
+    async with Worker(service.engine.queue("esg-updates")) as worker:
+        service.checks |= worker_checks([worker])
+        await wait_until(lambda: worker.fetched, "the worker has asked for jobs")
+        worker.pause()
+        worker.fetched -= 60
+        assert (await service.ask("GET", "/readyz")).status_code == 200
