@@ -50,14 +50,18 @@ class Job:
         JobNotFound where it was removed, or ended and was evicted by retention before anybody waited. Raises
         EngineUnavailable where Redis doesn't answer at the start; an outage while it waits only takes its time.
         """
+        return await self.result_as(Any, timeout)
+
+    async def result_as(self, kind: Any, timeout: float | None = None) -> Any:
+        """As `result`, as a value of that type; raises as it, and msgspec's ValidationError."""
         listener = self._queue.engine.listener(self._queue)
-        return value_of(await listener.wait(self._queue, self.id, timeout))
+        return value_of(await listener.wait(self._queue, self.id, timeout), kind)
 
 
-def value_of(record: Record) -> Any:
+def value_of(record: Record, kind: Any = Any) -> Any:
     """The result in an ended job's record, decoded; raises JobFailed where it holds none."""
     if record.state == JobState.COMPLETED:
-        return msgspec.json.decode(record.result)
+        return msgspec.json.decode(record.result, type=kind)
     error = record.error
     raise JobFailed(
         record.id,

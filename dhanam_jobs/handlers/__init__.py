@@ -35,6 +35,7 @@ def build_registry(concurrency: Mapping[str, int] | None = None, *, around: Iter
         send_email,
         send_reports,
         snapshot_valuations,
+        sync_connections,
         sync_portfolio,
         sync_transactions,
         sync_wallets,
@@ -46,7 +47,7 @@ def build_registry(concurrency: Mapping[str, int] | None = None, *, around: Iter
     registry = Registry()
     registry.use(*around, Journal())
     declare_queues(registry, concurrency)
-    for each in (sync_transactions, sync_portfolio, sync_wallets):
+    for each in (sync_transactions, sync_connections, sync_portfolio, sync_wallets):
         each.register(registry)
     categorize_transactions.register(registry)
     categorize_all.register(registry)

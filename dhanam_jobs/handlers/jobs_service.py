@@ -35,8 +35,8 @@ class JobsService(Adding, Triggers, Operating, Looking, JobVerbs, DeadLettering,
 
     Args:
         engine: connected, with the registry of `build_registry`.
-        store: where users' connections are found and the audit log is kept; only `trigger_user_sync`,
-            `trigger_bulk_sync` and `acting` need it.
+        store: where users' spaces and connections are found and the audit log is kept; `trigger_user_sync`,
+            `trigger_bulk_sync`, `trigger_categorization_for` and `acting` need it.
         supervisor: the process's workers, which `drain_queues` drains.
     """
 

@@ -200,8 +200,9 @@ async def _referred_to(engine: Engine, connections: list[AgedConnection]) -> set
     operations = Operations(engine.queue(_SYNC_QUEUE))
     named: set[str] = set()
     portfolios: set[str | None] = set()
+    users: set[str | None] = set()
     for state in _LIVE:
-        for name in ("sync-transactions", "sync-portfolio"):
+        for name in ("sync-transactions", "sync-portfolio", "sync-connections"):
             cursor: str | None = None
             while True:
                 page = await operations.page(state, where=JobFilter(name=name), cursor=cursor)
@@ -209,6 +210,8 @@ async def _referred_to(engine: Engine, connections: list[AgedConnection]) -> set
                     told = msgspec.json.decode(info.payload, type=_Referring)
                     if name == "sync-portfolio":
                         portfolios.add(told.user_id)
+                    elif name == "sync-connections":
+                        users.add(told.user_id)
                     elif told.connection_id is not None:
                         named.add(told.connection_id)
                 cursor = page.cursor
@@ -217,5 +220,7 @@ async def _referred_to(engine: Engine, connections: list[AgedConnection]) -> set
     return {
         each.id
         for each in connections
-        if each.id in named or (each.provider == "bitso" and (None in portfolios or each.user_id in portfolios))
+        if each.id in named
+        or each.user_id in users
+        or (each.provider == "bitso" and (None in portfolios or each.user_id in portfolios))
     }

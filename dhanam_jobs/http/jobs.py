@@ -1,10 +1,10 @@
-"""The endpoints of `/jobs`: triggers that enqueue and wait, and the look at one job. They decide nothing."""
+"""A job as clients meet it: the look at one, and the answer of a trigger that waits for its end. Decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -20,14 +20,7 @@ from dhanam_jobs.http.context import Context, context_of
 from dhanam_jobs.http.endpoint import Answer, Call
 from dhanam_jobs.http.errors import ApiError
 
-
-class Categorized(msgspec.Struct):
-    """What a categorisation did: `categorized` of the `total` transactions without a category, in so many spaces."""
-
-    message: str
-    categorized: int
-    total: int
-    spaces: int
+Result = TypeVar("Result")
 
 
 class JobAccepted(msgspec.Struct):
@@ -58,20 +51,6 @@ class JobView(msgspec.Struct, rename="camel", kw_only=True):
     failed_reason: str | UnsetType = UNSET
 
 
-class _Counts(msgspec.Struct):
-    """What of a categorisation's result the answer repeats."""
-
-    categorized: int
-    total: int
-
-
-async def categorize_space(call: Call[NoFields, NoFields]) -> Answer:
-    """Categorise a space, or join the run that waits or runs already."""
-    space_id, user_id = call.path["spaceId"], call.caller.id
-    job = await call.once(lambda: call.context.jobs.trigger_space_categorization(space_id, user_id=user_id))
-    return await answer_of(call, job, _categorized_one_space)
-
-
 async def get_job(call: Call[NoFields, NoFields]) -> JobView:
     """One job, its payload and result redacted."""
     info = await call.context.jobs.get_job(call.path["queue"], call.path["id"])
@@ -80,14 +59,9 @@ async def get_job(call: Call[NoFields, NoFields]) -> JobView:
     return _shown(call.request, call.caller, info)
 
 
-def _categorized_one_space(result: Any) -> Categorized:
-    done = msgspec.convert(result, _Counts)
-    message = f"Categorized {done.categorized} out of {done.total} transactions"
-    return Categorized(message, done.categorized, done.total, spaces=1)
-
-
-async def answer_of(call: Call[Any, Any], job: Job, body: Callable[[Any], object]) -> Answer:
-    """Wait for a job just triggered: 200 with `body(result)`, 202 with JobAccepted when it goes on.
+async def answer_of(call: Call[Any, Any], job: Job, kind: type[Result], body: Callable[[Result], object]) -> Answer:
+    """Wait for a job just triggered: 200 with `body(result)`, the result read as `kind`, 202 with JobAccepted when it
+    goes on.
 
     Raises:
         ApiError: 502 when it failed or was removed; the details hold its id, queue and url.
@@ -96,7 +70,7 @@ async def answer_of(call: Call[Any, Any], job: Job, body: Callable[[Any], object
     facts = {"id": job.id, "queue": job.queue, "url": url}
     try:
         try:
-            return Answer(body(await _end_of(context, job)))
+            return Answer(body(await _end_of(context, job, kind)))
         except ResultTimeout:
             info = await context.jobs.get_job(job.queue, job.id)
             return Answer(JobAccepted(job.id, job.queue, info.state, url), 202, {"Location": url})
@@ -108,11 +82,11 @@ async def answer_of(call: Call[Any, Any], job: Job, body: Callable[[Any], object
         raise ApiError(502, f"The job {job.id} was removed before it ended", details=facts) from None
 
 
-async def _end_of(context: Context, job: Job) -> Any:
+async def _end_of(context: Context, job: Job, kind: Any) -> Any:
     """Return the job's result; `ResultTimeout` at once for a paused queue, or when the server is to end."""
     if await context.jobs.is_queue_paused(job.queue):
         raise ResultTimeout(f"{job.queue} is paused")
-    result = asyncio.ensure_future(job.result(timeout=context.options.wait_s))
+    result = asyncio.ensure_future(job.result_as(kind, timeout=context.options.wait_s))
     closing = asyncio.ensure_future(context.closing.wait())
     try:
         await asyncio.wait({result, closing}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dhanam_jobs.http import admin, document, health, jobs
+from dhanam_jobs.http import admin, document, health, jobs, triggers
 from dhanam_jobs.http.endpoint import Endpoint, Guard
 
 ENDPOINTS: Final = (
-    Endpoint(
-        "POST",
-        "/jobs/categorize/{spaceId}",
-        jobs.categorize_space,
-        Guard.MEMBER,
-        "Categorise a space's transactions, or join the run that waits or runs already",
-        tag="Jobs",
-        answers={200: jobs.Categorized, 202: jobs.JobAccepted},
-        errors=(502,),
-        idempotent=True,
-    ),
+    *triggers.ROWS,
     Endpoint(
         "GET",
         "/jobs/{queue}/{id}",

@@ -83,10 +83,9 @@ class Service:
         return await self.client.request(method, path, headers=headers, **more)
 
     @contextlib.asynccontextmanager
-    async def worker(self) -> AsyncIterator[Worker]:
-        """A worker of the categorisations, for the length of the block."""
-        queue = self.engine.queue("categorize-transactions")
-        async with Worker(queue, resources=SimpleNamespace(store=self.store)) as worker:
+    async def worker(self, queue: str = "categorize-transactions", resources: object = None) -> AsyncIterator[Worker]:
+        """A worker of a queue whose jobs need nothing but the store, for the length of the block."""
+        async with Worker(self.engine.queue(queue), resources=resources or SimpleNamespace(store=self.store)) as worker:
             yield worker
 
 

@@ -21,7 +21,7 @@ from dhanam_jobs.http.openapi import build_document
 from dhanam_jobs.http.table import ENDPOINTS
 
 if TYPE_CHECKING:
-    from tests.endpoints.conftest import Service
+    from tests.endpoints.conftest import Service, StartService
 
 HTTP_MD = Path(__file__).parents[2] / "docs" / "http.md"
 SEEDS = {"spaceId": "space-1", "queue": "categorize-transactions"}
@@ -115,8 +115,9 @@ async def test_whoever_is_let_in_hears_what_is_wrong_with_the_request(service: S
         assert "canary" not in answer.text
 
 
-async def test_answers_have_the_form_that_the_document_promises(service: Service) -> None:
+async def test_answers_have_the_form_that_the_document_promises(start_service: StartService) -> None:
     """Of every GET that answers without more, and of every refusal; errors come in the one envelope."""
+    service = await start_service(wait_s=0.01)
     document = (await service.ask("GET", "/openapi.json")).json()
     checked = 0
     for each in await operations(service):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dhanam_jobs.engine import (
@@ -198,3 +200,14 @@ async def test_a_waiter_that_is_cancelled_leaves_the_others_waiting(queue: Queue
     async with Worker(queue):
         assert await second == 1
     assert first.cancelled()
+
+
+async def test_a_result_comes_as_the_type_that_is_asked_for(queue: Queue, wait_until: WaitUntil, keys: Keys) -> None:
+    """A number as a Decimal, where decoding it blindly makes a float; one that doesn't fit is refused."""
+    job = await queue.enqueue("answer", 1.5)
+    exact = asyncio.create_task(job.result_as(Decimal, timeout=20))
+    await wait_until(lambda: keys.command("ZCARD", f"{queue.root}:waited"), "somebody waits")
+    async with Worker(queue):
+        assert type(await exact) is Decimal
+        with pytest.raises(msgspec.ValidationError):
+            await job.result_as(list[int], timeout=5)

@@ -20,6 +20,7 @@ from dhanam_jobs.handlers.store.maintenance_tables import audit_logs, sessions
 from dhanam_jobs.handlers.store.provider_connections import Attempt
 from dhanam_jobs.handlers.store.provider_tables import connection_attempts, provider_connections
 from dhanam_jobs.handlers.store.schema import accounts, spaces, users
+from dhanam_jobs.handlers.sync_connections import SyncConnections
 from dhanam_jobs.handlers.sync_portfolio import SyncPortfolio
 from dhanam_jobs.handlers.sync_transactions import SyncTransactions
 
@@ -122,7 +123,7 @@ async def test_stale_connections_and_expired_sessions_are_removed_and_audited(de
 
 
 async def test_a_connection_that_a_job_refers_to_stays(desk: Desk) -> None:
-    """Waiting, delayed, or about to be enqueued by a portfolio's sync; the next run finds it again."""
+    """Waiting, delayed, or about to be enqueued by the sync of several; the next run finds it again."""
     for name, provider in (("a", "belvo"), ("b", "plaid"), ("c", "bitso"), ("d", "belvo")):
         await desk.connect(name, 50, provider)
     await desk.engine.enqueue(SyncTransactions("belvo", "ana", "a"))
@@ -132,6 +133,10 @@ async def test_a_connection_that_a_job_refers_to_stays(desk: Desk) -> None:
     result = await desk.run(SESSIONS)
     assert (result["staleConnections"], result["busyConnections"], result["removed"]) == (4, 3, 1)
     assert await desk.ids(provider_connections) == ["a", "b", "c"]
+
+    await desk.connect("e", 50, "plaid")
+    await desk.engine.enqueue(SyncConnections("ana"))
+    assert (await desk.run(SESSIONS))["busyConnections"] == 4
 
 
 async def test_abandoned_demo_users_go_and_the_personas_stay(desk: Desk) -> None:

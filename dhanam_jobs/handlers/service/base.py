@@ -33,7 +33,9 @@ class ServiceBase:
 
     def _books(self) -> Store:
         if self._store is None:
-            raise ConfigurationError("this JobsService was made without a store, which users' connections are in")
+            raise ConfigurationError(
+                "this JobsService was made without a store, which users' spaces and connections are in"
+            )
         return self._store
 
 

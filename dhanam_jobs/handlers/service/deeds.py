@@ -57,6 +57,7 @@ RETRY_DEAD_LETTER: Final = Deed("admin.dead_letter_retry", "DeadLetter", "medium
 RETRY_DEAD_LETTERS: Final = Deed("admin.dead_letters_retry", "DeadLetter", "high")
 PRUNE_DEAD_LETTERS: Final = Deed("admin.dead_letters_prune", "DeadLetter", "high")
 CLEAR_DEAD_LETTERS: Final = Deed("admin.dead_letters_clear", "DeadLetter", "high")
+SYNC_PORTFOLIOS: Final = Deed("admin.portfolio_sync_all", "Job", "medium")
 
 BEGUN: Final = ".begun"
 """Behind the action of a lengthy deed, in the entry that is made before it."""

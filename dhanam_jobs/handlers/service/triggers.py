@@ -9,8 +9,9 @@ from dhanam_jobs.engine import Job
 from dhanam_jobs.handlers.categorize_all import CategorizeAll
 from dhanam_jobs.handlers.categorize_transactions import CategorizeTransactions
 from dhanam_jobs.handlers.service.base import ServiceBase
+from dhanam_jobs.handlers.sync_connections import SyncConnections
 from dhanam_jobs.handlers.sync_portfolio import SyncPortfolio
-from dhanam_jobs.handlers.sync_transactions import SyncTransactions
+from dhanam_jobs.handlers.sync_transactions import Provider, SyncTransactions
 
 FORCED_ESG: Final = 0
 MANUAL_SYNC: Final = 1
@@ -65,6 +66,26 @@ class Triggers(ServiceBase):
         chosen = None if space_ids is None else sorted(set(space_ids))
         return await self._queue("categorize-transactions").enqueue(
             CategorizeAll(chosen), priority=MANUAL_CATEGORIZATION, owner=user_id
+        )
+
+    async def trigger_categorization_for(self, user_id: str, *, everywhere: bool = False) -> Job:
+        """Enqueue one job for the spaces in which the user may work, or, `everywhere`, for all, the demo's too."""
+        from dhanam_jobs.handlers.store import SpaceRole
+
+        spaces = self._books().spaces
+        if everywhere:
+            chosen = await spaces.live_ids(with_demo=True)
+        else:
+            least = SpaceRole.MEMBER.rank
+            chosen = [each.space_id for each in await spaces.of_user(user_id) if each.role.rank >= least]
+        return await self.trigger_categorization(chosen, user_id=user_id)
+
+    async def trigger_connections_sync(
+        self, user_id: str, provider: Provider | None = None, full_sync: bool = False
+    ) -> Job:
+        """Enqueue one job for the user's connections, to one provider or to all, whose result is their sum."""
+        return await self._queue("sync-transactions").enqueue(
+            SyncConnections(user_id, provider, full_sync), priority=MANUAL_SYNC, owner=user_id
         )
 
     async def trigger_portfolio_sync(self, user_id: str | None = None, *, requested_by: str | None = None) -> Job:
