@@ -1,6 +1,9 @@
 """A job engine on Redis Streams: nothing that was acknowledged is lost, and no claim is settled twice.
 
 ```python
+class Greet(msgspec.Struct):
+    name: str
+
 registry = Registry()
 
 @registry.job("greet", queue="hello", retry=RetryPolicy(attempts=3))

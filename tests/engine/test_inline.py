@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ from dhanam_jobs.engine import (
 from dhanam_jobs.engine.sweeper import Sweeper
 from dhanam_jobs.engine.testing import ManualClock, Ran, run_waiting
 from tests.conftest import WaitUntil
+from tests.engine import running_handlers
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -241,6 +243,19 @@ async def test_families_run_to_their_end_over_queues(engine: Engine, registry: R
     assert ran[-1].result == [30, 10]
 
 
+async def test_a_handler_with_a_process_of_its_own_has_one(engine: Engine, registry: Registry) -> None:
+    """What it tells and enqueues comes from there, and the process is gone afterwards."""
+    registry.job("tell", queue="hello", process=True)(running_handlers.tell)
+    registry.job("add", queue="hello", process=True)(running_handlers.add)
+    job = await engine.queue("hello").enqueue("tell", "x")
+    told, added = await run_waiting(engine)
+    assert (told.result, added.result["sum"]) == (added.id, 3)
+    assert added.result["pid"] != os.getpid()
+    assert (await engine.queue("hello").notes(job.id)).progress == {"done": 1}
+    with pytest.raises(ProcessLookupError):
+        os.kill(added.result["pid"], 0)
+
+
 async def test_a_handler_that_takes_too_long_is_interrupted_and_the_test_goes_on(
     engine: Engine, registry: Registry
 ) -> None:
@@ -435,6 +450,9 @@ async def test_a_running_worker_follows_the_clock_in_all_that_it_waits_for(
     async def delayed() -> int:
         return (await queue.counts()).delayed
 
+    async def rests() -> float | None:
+        return (await queue.limits.of_key("tenant")).free_in
+
     async with Worker(queue):
         retried = await queue.enqueue("note", 1)
         await wait_until(delayed, "the retry waits")
@@ -443,7 +461,7 @@ async def test_a_running_worker_follows_the_clock_in_all_that_it_waits_for(
         clock.advance(1)
         assert await retried.result(timeout=10) == 1
         rested = await queue.enqueue("note", 2)
-        await wait_until(lambda: at[-1][0] == 2, "the key is to rest")
+        await wait_until(rests, "the key rests")
         clock.advance(1199)
         clock.advance(1)
         assert await rested.result(timeout=10) == 2
