@@ -1,8 +1,8 @@
 """The Lua scripts as the rest of the engine sees them: loaded once, named by their hash.
 
 A script file is one verb. Its line `-- include: a b` names shared parts in `lua/lib`, which are put in its place in
-that order. Redis is given the whole text once and the SHA-1 from then on; `NOSCRIPT` (a restart, SCRIPT FLUSH) gives
-the text again.
+that order; such a line further down, in a branch, makes its parts only where they are needed. Redis is given the whole
+text once and the SHA-1 from then on; `NOSCRIPT` (a restart, SCRIPT FLUSH) gives the text again.
 """
 
 from __future__ import annotations
