@@ -25,6 +25,7 @@ from .cron import CronError, next_fires
 from .dead_letters import DeadLetters
 from .engine import Engine, ServerReport
 from .errors import (
+    CircularWait,
     ClaimLost,
     ConfigurationError,
     Discard,
@@ -82,6 +83,7 @@ __all__ = [
     "AttemptError",
     "Child",
     "ChildEnd",
+    "CircularWait",
     "ClaimLost",
     "ConfigurationError",
     "Counts",

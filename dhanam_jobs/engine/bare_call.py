@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from . import defaults
-from .children import Child, ChildEnd, plan
+from .children import Child, ChildEnd, parent_request, plan
 from .context import JobContext, Workplace
 from .engine import Engine
 from .errors import ConfigurationError, EngineUnavailable, InvalidPayload, WaitForChildren
@@ -27,13 +27,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Enqueued(msgspec.Struct):
-    """A job that a handler enqueued: its queue and name, its payload as JSON has it, and the options that were
-    given."""
+    """A job that a handler enqueued: its queue and name, its payload as JSON has it, the options that were
+    given, and the children that it waits for first."""
 
     queue: str
     name: str
     payload: Any
     options: dict[str, Any] = {}
+    children: list[Child] = []
 
 
 class Called(msgspec.Struct):
@@ -148,10 +149,20 @@ class _Context(JobContext):
         self._called.enqueued.append(enqueued)
         return _NoJob(engine.queue(name), options.get("id") or f"call-{len(self._called.enqueued)}", request.name)
 
+    async def enqueue_parent(
+        self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
+    ) -> Job:
+        engine = self._place.queue.engine
+        name = queue or (self.job.queue if isinstance(job, str) else engine.registry.taking(type(job)).queue)
+        parent_request(engine.registry, name, job, payload, children, options)  # type: ignore[arg-type]
+        enqueued = await self.enqueue(job, payload, queue=queue, **options)
+        self._called.enqueued[-1].children = list(children)
+        return enqueued
+
     async def add_children(self, children: Iterable[Child]) -> int:
         engine, known = self._place.queue.engine, {child.key for child in self._called.children}
         given = list(children)
-        plan(engine, self.job.queue, self.job.id, given)  # raises what it would raise
+        plan(engine.registry, self.job.queue, self.job.id, given)  # raises what it would raise
         new = [child for child in given if child.key not in known]
         self._called.children += new
         return len(new)
@@ -188,9 +199,17 @@ class _Line:
     def send(self, kind: bytes, body: bytes) -> None:
         self._context.log(msgspec.json.decode(body))
 
-    def ask(self, kind: bytes, body: bytes) -> Any:
+    def ask(self, kind: bytes, body: bytes, wanted: Any = Any) -> Any:
+        if kind == b"w":
+            return self._context.wait_children_sync()
+        if kind == b"c":
+            return self._context.add_children_sync(msgspec.json.decode(body, type=list[Child]))
         asked = msgspec.json.decode(body)
         if kind == b"n":
             return self._context.progress_sync(asked)
+        if kind == b"f":
+            children = msgspec.convert(asked["children"], list[Child])
+            where = {"queue": asked["queue"], "children": children}
+            return self._context.enqueue_parent_sync(asked["job"], asked["payload"], **where, **asked["options"])
         options = asked["options"]
         return self._context.enqueue_sync(asked["job"], asked["payload"], queue=asked["queue"], **options)

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
 from . import defaults, scripts
-from .errors import ConfigurationError, JobFailed
+from .errors import CircularWait, ConfigurationError, JobFailed
 from .job import JobError
-from .request import Encoder
+from .keys import check_queue_name
+from .options import EnqueueOptions
+from .registry import Registry
+from .request import Encoder, Request
 from .scripts import Script
 
 if TYPE_CHECKING:
@@ -162,9 +166,13 @@ def chain(steps: Iterable[Child]) -> Child:
     return last
 
 
-def plan(engine: Engine, own_queue: str, parent: str, children: Iterable[Child]) -> list[bytes]:
-    """Checks and encodes children, and theirs, as `add_children.lua` takes them: key, about and spec of each. Raises as
-    enqueue does."""
+def plan(
+    registry: Registry, own_queue: str, parent: str, children: Iterable[Child], line: Sequence[str] = ()
+) -> list[bytes]:
+    """Checks and encodes children, and theirs, as `add_children.lua` takes them: key, about and spec of each. `line`
+    names the jobs that wait for the parent, `<queue> <id>`, the nearest last. Raises as enqueue does, and CircularWait.
+    """
+    line = (*line, f"{own_queue} {parent}")[-defaults.ANCESTORS :]
     flat: list[bytes] = []
     seen: set[str] = set()
     for child in children:
@@ -178,27 +186,35 @@ def plan(engine: Engine, own_queue: str, parent: str, children: Iterable[Child])
         if child.on_failure not in get_args(OnFailure):
             wanted = ", ".join(get_args(OnFailure))
             raise ConfigurationError(f"on_failure {child.on_failure!r} of child {child.key!r}: wanted one of {wanted}")
-        flat += _planned(engine, own_queue, parent, child)
+        flat += _planned(registry, own_queue, parent, child, line)
     return flat
 
 
-def _planned(engine: Engine, own_queue: str, parent: str, child: Child) -> tuple[bytes, bytes, bytes]:
+def _planned(
+    registry: Registry, own_queue: str, parent: str, child: Child, line: Sequence[str]
+) -> tuple[bytes, bytes, bytes]:
     queue = child.queue
     if queue is None:
-        queue = own_queue if isinstance(child.job, str) else engine.registry.taking(type(child.job)).queue
-    engine.queue(queue)  # raises where the registry has queues, and not this one
-    request = Encoder(engine.registry, queue).encode(child.job, child.payload, child.options)  # type: ignore[arg-type]
+        queue = own_queue if isinstance(child.job, str) else registry.taking(type(child.job)).queue
+    check_queue_name(queue)
+    if registry.queues:
+        registry.queue_config(queue)  # raises where the registry has queues, and not this one
+    request = Encoder(registry, queue).encode(child.job, child.payload, child.options)  # type: ignore[arg-type]
     extra: dict[str, Any] = msgspec.json.decode(request.extra) if request.extra else {}
     if "id" not in extra:
-        own = Encoder(engine.registry, queue).encode(
+        own = Encoder(registry, queue).encode(
             child.job,
             child.payload,
             {**child.options, "id": _id_of(parent, child.key)},  # type: ignore[typeddict-item]
         )
         extra = msgspec.json.decode(own.extra)
+    own_place = f"{queue} {extra['id']}"
+    if own_place in line:
+        raise CircularWait(f"child {child.key!r} of {parent}: {circle([*line[line.index(own_place) :], own_place])}")
     extra["parent"] = f"{own_queue} {parent} {child.key}"
+    extra["line"] = "\n".join(line)
     if child.children:
-        with_children(engine, queue, extra, child.children)
+        with_children(registry, queue, extra, child.children, line)
     spec = Planned(queue, request.level, msgspec.json.encode(extra).decode(), request.name, request.payload.decode())
     about = f"{child.on_failure} {queue} {extra['id']}"
     return child.key.encode(), about.encode(), msgspec.json.encode(spec)
@@ -209,13 +225,42 @@ def _id_of(parent: str, key: str) -> str:
     return made if len(made) <= defaults.MAX_ID_LENGTH else hashlib.sha256(made.encode()).hexdigest()
 
 
-def with_children(engine: Engine, queue: str, extra: dict[str, Any], children: Iterable[Child]) -> None:
+def circle(places: Iterable[str]) -> str:
+    """Says of jobs (`<queue> <id>`), each of which waits for the next, that they wait in a circle."""
+    return "these wait for each other: " + " → ".join(places)
+
+
+def with_children(
+    registry: Registry, queue: str, extra: dict[str, Any], children: Iterable[Child], line: Sequence[str] = ()
+) -> None:
     """Gives a job that is to be stored, with an id, its children; raises ConfigurationError for an option that a job
     can't have that waits for children first."""
     for option, what in _NOT_FOR_PARENTS.items():
         if option in extra:
             raise ConfigurationError(f"job {extra['id']!r} waits for children first: it takes no {what.split()[-1]}")
-    extra["children"] = [text.decode() for text in plan(engine, queue, extra["id"], children)]
+    extra["children"] = [text.decode() for text in plan(registry, queue, extra["id"], children, line)]
+
+
+def parent_request(
+    registry: Registry,
+    queue: str,
+    job: Any,
+    payload: Any,
+    children: Iterable[Child],
+    options: EnqueueOptions,
+) -> Request:
+    """The request for a job that waits for its children first. Raises as enqueue does, and CircularWait."""
+    if options.get("id") is None:
+        options = {**options, "id": f"family-{secrets.token_hex(12)}"}
+    request = Encoder(registry, queue).encode(job, payload, options)
+    extra = msgspec.json.decode(request.extra)
+    with_children(registry, queue, extra, children)
+    return Request(request.level, msgspec.json.encode(extra), request.name, request.payload)
+
+
+def has_children(request: Request) -> bool:
+    """True for what `parent_request` has made."""
+    return b'"children":' in request.extra
 
 
 async def read_counts(queue: Queue, parent: str) -> FamilyCounts:
@@ -227,9 +272,19 @@ async def read_counts(queue: Queue, parent: str) -> FamilyCounts:
 
 async def read_family(queue: Queue, parent: str) -> Family:
     """The children of a job, and how those ended that have; empty where it has none, or has ended."""
-    ends = {key: msgspec.json.decode(text, type=ChildEnd) for key, text in await _read(queue, parent, "ends")}
+    return await read_family_at(queue.engine, queue.root, parent)
+
+
+async def read_family_at(engine: Engine, root: str, parent: str) -> Family:
+    """`read_family` for a queue of which only the root is known."""
+    ends = {key: msgspec.json.decode(text, type=ChildEnd) for key, text in await _read(engine, root, parent, "ends")}
+    return family_of(ends, await _read(engine, root, parent, "children"))
+
+
+def family_of(ends: Mapping[bytes, ChildEnd], children: Iterable[tuple[bytes, bytes]]) -> Family:
+    """A family as `family.lua` tells of it: children's keys and texts, and the ends of those that have ended."""
     kin = []
-    for key, about in await _read(queue, parent, "children"):
+    for key, about in children:
         number, policy, of, child_id = about.decode().split(" ", 3)
         kin.append(Kin(key.decode(), int(number), policy, of, child_id, ends.get(key)))
     return Family(sorted(kin, key=lambda one: one.number))
@@ -241,12 +296,12 @@ async def read_parents(queue: Queue, child: str) -> list[ParentOf]:
     return [ParentOf(*link.split(" ", 2)) for link in links.decode().split("\n")] if links else []
 
 
-async def _read(queue: Queue, parent: str, what: str) -> list[tuple[bytes, bytes]]:
+async def _read(engine: Engine, root: str, parent: str, what: str) -> list[tuple[bytes, bytes]]:
     script: Script = scripts.FAMILY
     found: dict[bytes, bytes] = {}
     cursor: bytes = b"0"
     while True:
-        _, _, _, cursor, *flat = await queue.engine.run(script, queue.root, parent, what, cursor)
+        _, _, _, cursor, *flat = await engine.run(script, root, parent, what, cursor)
         found.update(zip(flat[::2], flat[1::2], strict=True))
         if cursor == b"0":
             return list(found.items())

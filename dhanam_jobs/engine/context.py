@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import defaults, scripts
-from .children import Child, ChildEnd, plan, read_counts, read_family
-from .errors import ClaimLost, WaitForChildren
+from .children import Child, ChildEnd, circle, plan, read_counts, read_family
+from .errors import CircularWait, ClaimLost, WaitForChildren
 from .job import Claim
 from .notes import Notes
 
@@ -138,17 +138,37 @@ class JobContext:
         stored = asyncio.run_coroutine_threadsafe(self.enqueue(job, payload, queue=queue, **options), self._loop())
         return stored.result().id
 
+    async def enqueue_parent(
+        self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
+    ) -> Job:
+        """Stores another job that waits for its children first, as `Queue.enqueue_parent`; queue as `enqueue`, also
+        while the process drains."""
+        own = self._place.queue
+        if queue is None and not isinstance(job, str):
+            queue = own.engine.registry.taking(type(job)).queue
+        target = own if queue is None else own.engine.queue(queue)
+        return await target.enqueue_parent_while_draining(job, payload, children=children, **options)
+
+    def enqueue_parent_sync(
+        self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
+    ) -> str:
+        """`enqueue_parent` for a plain `def` in a thread: waits until it is stored and returns its id."""
+        stored = self.enqueue_parent(job, payload, children=children, queue=queue, **options)
+        return asyncio.run_coroutine_threadsafe(stored, self._loop()).result().id
+
     async def add_children(self, children: Iterable[Child]) -> int:
         """Gives this job children, and returns how many are new: a key that it has already changes nothing, so a
         handler that is run again may add them again. They are stored in their queues also where this process dies.
-        Raises as enqueue does, and ClaimLost."""
+        Raises as enqueue does, ClaimLost, and CircularWait where a child waits for this job, or for one that does."""
         claim, queue = self._claim, self._place.queue
-        flat = plan(queue.engine, queue.name, claim.id, children)
+        flat = plan(queue.engine.registry, queue.name, claim.id, children, claim.line)
         new = 0
         for first in range(0, len(flat), 3 * defaults.BULK):
             step = flat[first : first + 3 * defaults.BULK]
             where = (self._place.worker_name, claim.place, claim.entry, claim.id)
-            added: int = await queue.engine.run(scripts.ADD_CHILDREN, queue.root, *where, *step)
+            added: int | bytes = await queue.engine.run(scripts.ADD_CHILDREN, queue.root, *where, *step)
+            if isinstance(added, bytes):
+                raise CircularWait(f"job {claim.id}: {circle(added.decode().split(chr(10)))}")
             if added < 0:
                 raise ClaimLost(f"the claim on job {claim.id} was lost, its children were not added")
             new += added

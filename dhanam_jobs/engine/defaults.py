@@ -114,5 +114,7 @@ SCHEDULE_TRIES: Final = 20
 """Times that an upsert begins again because others moved the schedule to another queue."""
 SCHEDULE_CHANGES_KEPT: Final = 100
 """Entries of the stream that tells schedulers of changes."""
+ANCESTORS: Final = 100
+"""Jobs that wait for a child, each for the one before, which it remembers so that none of them becomes its child."""
 LAYOUT_VERSION: Final = 1
 """Version of the key layout; another one in the registry is refused at connect."""

@@ -115,6 +115,11 @@ class ClaimLost(EngineError):
     """The worker's claim on a job was taken away (it was declared dead); its outcome no longer counts."""
 
 
+class CircularWait(EngineError):
+    """A job was to wait for one that waits for it, by way of others or not; the text names the circle. Nothing of what
+    was asked was done. Where it is found only when the child is stored, that child ends so, and its parent is told."""
+
+
 class ProcessDied(EngineError):
     """What an attempt failed with whose process ended before its handler did: a crash, `os._exit`, a kill."""
 

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from . import keys, scripts
 from .children import Kin, read_family
+from .circles import find_circles
 
 if TYPE_CHECKING:
     from .queue import Queue
@@ -42,6 +43,8 @@ async def inspect_queue(queue: Queue) -> list[str]:
     for what in _LISTS:
         await _walk(queue, problems, what, "0")
     await _walk_families(queue, problems)
+    for problem in await find_circles(queue):
+        problems[problem] = None
     async for key in queue.engine.servers.at(queue.root).scan_iter(match=f"{queue.root}:*", count=1000):
         name = key.decode()[len(queue.root) + 1 :]
         await _step(queue, problems, "key", name)

@@ -119,7 +119,8 @@ class Claim:
     `place` is `waiting:<level>`, `front:<level>` or, with a limit `key`, `admitted:<level>`; `entry` is the
     stream entry id; together they are the fence.
     `attempt` counts executions, this one included. `queued_ms` is when the job came to where it was claimed, `ended_ms`
-    when the attempt had an end that counts. `plain` says that the entry holds a name and a payload, no more.
+    when the attempt had an end that counts. `line` names the jobs that wait for this one, `<queue> <id>`, the nearest
+    last. `plain` says that the entry holds a name and a payload, no more.
     """
 
     __slots__ = (
@@ -131,6 +132,7 @@ class Claim:
         "expires_ms",
         "id",
         "key",
+        "line",
         "meta",
         "name",
         "options",
@@ -161,6 +163,7 @@ class Claim:
         self.options: dict[str, Any] | None = None
         self.meta: dict[str, Any] | None = None
         self.errors: bytes | None = None
+        self.line: list[str] = []
         self.started_ms = 0
         self.ended_ms = 0
         self.expires_ms = 0
@@ -185,6 +188,8 @@ class Claim:
         self.created_ms = _number(fields.get(b"created"), self.created_ms)
         self.expires_ms = _number(fields.get(b"expires"), 0)
         self.errors = fields.get(b"errors")
+        if b"line" in fields:
+            self.line = fields[b"line"].decode("utf-8", "replace").split("\n")
         if b"unique" in fields:
             self.unique = fields[b"unique"].decode("utf-8", "replace")
         if b"key" in fields:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
+from .children import Child, parent_request
 from .errors import ConfigurationError
 from .link import Backoff, sleep_or
 from .options import EnqueueOptions
@@ -49,21 +50,29 @@ def outbox_row(
     payload: Any = None,
     *,
     queue: str | None = None,
+    children: Sequence[Child] = (),
     **options: Unpack[EnqueueOptions],
 ) -> OutboxRow:
     """The row for one job, checked as `Queue.enqueue` checks it, without Redis: insert it in the transaction that the
     job belongs to. `queue` may be left out for a typed payload. A `delay` counts from the delivery, a `run_at` does
-    not. Raises InvalidPayload, UnknownJobName and ConfigurationError."""
+    not. With `children`, which are in the same row, the job waits for them first, as `Queue.enqueue_parent` has it.
+    Raises InvalidPayload, UnknownJobName and ConfigurationError."""
     if queue is None:
         if isinstance(job, str):
             raise ConfigurationError(f"job {job!r} without a queue: wanted one, or a typed payload")
         queue = registry.taking(type(job)).queue
-    request = Encoder(registry, queue).encode(job, payload, options)
     row_id = uuid4().hex
+    if children:
+        options = {**options, "id": options.get("id") or f"outbox:{row_id}"}
+        request = parent_request(registry, queue, job, payload, children, options)
+    else:
+        request = Encoder(registry, queue).encode(job, payload, options)
     extra: dict[str, Any] = msgspec.json.decode(request.extra) if request.extra else {}
     # A delivery whose reply was lost is repeated, maybe when retention has let the job's record go. Where the caller
     # has a key of his own, the id tells the repetition, as long as the record is kept.
-    if "unique" not in extra:
+    if children:
+        pass  # it has an id, and takes no key
+    elif "unique" not in extra:
         extra.update(unique=f"outbox:{row_id}", unique_mode="throttle", period=_REMEMBERED_MS)
     elif "id" not in extra:
         extra.update(id=f"outbox:{row_id}", mode="return")

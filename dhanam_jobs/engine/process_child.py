@@ -16,13 +16,15 @@ import struct
 import sys
 import threading
 import traceback
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from . import defaults
+from .children import Child, ChildEnd
 from .context import JobView
-from .errors import ConfigurationError, Discard, EngineError, Limited, RetryLater, Snooze
+from .errors import ConfigurationError, Discard, EngineError, Limited, RetryLater, Snooze, WaitForChildren
 from .registry import payload_type_of
 from .whereabouts import SCRIPT
 
@@ -73,11 +75,48 @@ class ProcessContext:
     def enqueue_sync(self, job: str, payload: Any = None, *, queue: str | None = None, **options: Any) -> str:
         """Stores another job by its name and returns its id; options that JSON can hold, as `Queue.enqueue`. Raises
         EngineError with the text of what the worker refused."""
-        if not isinstance(job, str):
-            raise ConfigurationError("a process enqueues by name: wanted a job's name and its payload")
-        request = {"job": job, "payload": payload, "queue": queue, "options": options}
+        request = {"job": _named(job), "payload": payload, "queue": queue, "options": options}
         answer: str = self._line.ask(b"q", _encode(request))
         return answer
+
+    def enqueue_parent_sync(
+        self, job: str, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
+    ) -> str:
+        """Stores another job that waits for its children first, and returns its id; as JobContext.enqueue_parent, by
+        names as `enqueue_sync`."""
+        request = {"job": _named(job), "payload": payload, "queue": queue, "options": options}
+        answer: str = self._line.ask(b"f", _encode({**request, "children": _children_named(children)}))
+        return answer
+
+    def add_children_sync(self, children: Iterable[Child]) -> int:
+        """Gives this job children, named as in `enqueue_sync`, and returns how many are new; as
+        JobContext.add_children."""
+        answer: int = self._line.ask(b"c", _encode(_children_named(children)))
+        return answer
+
+    def wait_children_sync(self) -> list[ChildEnd]:
+        """How this job's children ended, once all have; as JobContext.wait_children, and like it ends this run by
+        raising WaitForChildren until then: let it through."""
+        ends: list[ChildEnd] | None = self._line.ask(b"w", b"null", list[ChildEnd] | None)
+        if ends is None:
+            raise WaitForChildren
+        return ends
+
+
+def _named(job: Any) -> str:
+    if not isinstance(job, str):
+        raise ConfigurationError("a process enqueues by name: wanted a job's name and its payload")
+    return job
+
+
+def _children_named(children: Iterable[Child]) -> list[Child]:
+    found = []
+    for child in children:
+        if not isinstance(child, Child):
+            raise ConfigurationError(f"child {child!r}: wanted a Child")
+        _named(child.job)
+        found.append(msgspec.structs.replace(child, children=_children_named(child.children)))
+    return found
 
 
 class _Line:
@@ -116,14 +155,14 @@ class _Line:
         with self._lock:
             self._socket.sendall(_HEAD.pack(len(body), kind[0]) + body)
 
-    def ask(self, kind: bytes, body: bytes) -> Any:
-        """Sends a frame and waits for its answer."""
+    def ask(self, kind: bytes, body: bytes, wanted: Any = Any) -> Any:
+        """Sends a frame and waits for its answer, of the type wanted."""
         self.send(kind, body)
         answer, reply = self.receive()
-        value = msgspec.json.decode(reply)
         if answer == b"x":
+            value = msgspec.json.decode(reply)
             raise EngineError(f"{value['type']}: {value['message']}")
-        return value
+        return msgspec.json.decode(reply, type=wanted)
 
 
 def main(fd: int) -> None:
@@ -169,7 +208,7 @@ def _described(error: BaseException) -> dict[str, Any]:
     about: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
     if isinstance(error, Limited):
         return {**about, "signal": "Limited", "delay": error.seconds, "scope": error.scope}
-    if isinstance(error, Discard | RetryLater | Snooze):
+    if isinstance(error, Discard | RetryLater | Snooze | WaitForChildren):
         about["signal"] = type(error).__name__
         about["delay"] = getattr(error, "delay", 0)
         return about

@@ -17,12 +17,14 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from .children import Child, ChildEnd
 from .context import JobContext
-from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze
+from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze, WaitForChildren
 from .registry import JobType
 from .whereabouts import whereabouts
 
@@ -111,7 +113,7 @@ class ProcessPool:
             result = await self._listen(process, context)
             ended = True
             return result
-        except (RemoteError, Discard, Limited, RetryLater, Snooze):
+        except (RemoteError, Discard, Limited, RetryLater, Snooze, WaitForChildren):
             ended = True
             raise
         finally:
@@ -135,8 +137,8 @@ class ProcessPool:
                 with contextlib.suppress(ConfigurationError):  # checked on the other side
                     await context.progress(msgspec.Raw(body))
                 process.send(b"a", b"null")
-            elif kind == b"q":
-                process.send(*await _enqueued(context, json.loads(body)))
+            elif kind in _ASKED:
+                process.send(*await _answer(_ASKED[kind], context, body))
 
     async def _take(self) -> _Process:
         while self._idle:
@@ -199,12 +201,56 @@ def _raised(error: dict[str, Any]) -> Exception:
         return Snooze(error["delay"])
     if signal_name == "Limited":
         return Limited(error["delay"], error["scope"])
+    if signal_name == "WaitForChildren":
+        return WaitForChildren()
     return RemoteError(error["type"], error["message"], error.get("traceback"))
 
 
-async def _enqueued(context: JobContext, request: dict[str, Any]) -> tuple[bytes, bytes]:
+# What a handler in a process asks for, which its worker does. A refusal travels back as a text.
+
+
+class _Asked(msgspec.Struct):
+    job: str
+    payload: Any
+    queue: str | None
+    options: dict[str, Any]
+    children: list[Child] = []
+
+
+async def _enqueue(context: JobContext, body: bytes) -> str:
+    asked = msgspec.json.decode(body, type=_Asked)
+    return (await context.enqueue(asked.job, asked.payload, queue=asked.queue, **asked.options)).id
+
+
+async def _enqueue_parent(context: JobContext, body: bytes) -> str:
+    asked = msgspec.json.decode(body, type=_Asked)
+    children, queue = asked.children, asked.queue
+    return (await context.enqueue_parent(asked.job, asked.payload, children=children, queue=queue, **asked.options)).id
+
+
+async def _add_children(context: JobContext, body: bytes) -> int:
+    return await context.add_children(msgspec.json.decode(body, type=list[Child]))
+
+
+async def _wait_children(context: JobContext, body: bytes) -> list[ChildEnd] | None:
     try:
-        job = await context.enqueue(request["job"], request["payload"], queue=request["queue"], **request["options"])
+        return await context.wait_children()
+    except WaitForChildren:
+        return None
+
+
+_ASKED: dict[bytes, Callable[[JobContext, bytes], Awaitable[Any]]] = {
+    b"q": _enqueue,
+    b"f": _enqueue_parent,
+    b"c": _add_children,
+    b"w": _wait_children,
+}
+
+
+async def _answer(
+    do: Callable[[JobContext, bytes], Awaitable[Any]], context: JobContext, body: bytes
+) -> tuple[bytes, bytes]:
+    try:
+        return b"a", _encode(await do(context, body))
     except Exception as error:
         return b"x", _encode({"type": type(error).__name__, "message": str(error)})
-    return b"a", _encode(job.id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,7 +17,7 @@ import redis.exceptions
 
 from . import defaults, keys, scripts
 from .cancellation import RemoteWorker, Verdict, cancel_jobs
-from .children import Child, Family, ParentOf, read_family, read_parents, with_children
+from .children import Child, Family, ParentOf, has_children, parent_request, read_family, read_parents
 from .courier import Courier
 from .errors import QueueFull
 from .family_tree import Tree, mark_tree
@@ -180,14 +179,20 @@ class Queue:
         Options as `enqueue`, but no unique key, delay or expiry; without an `id` it gets one. A job of that id that
         exists is returned as it is. Middleware around enqueue is passed by. Raises as `enqueue`.
         """
-        options.setdefault("id", f"family-{secrets.token_hex(12)}")
-        request = self._encoder.encode(job, payload, options)
+        request = parent_request(self.engine.registry, self.name, job, payload, children, options)
         self.engine.check_accepting()
-        extra = msgspec.json.decode(request.extra)
-        with_children(self.engine, self.name, extra, children)
-        stored = await self._store_one(
-            Request(request.level, msgspec.json.encode(extra), request.name, request.payload), 0
+        return await self._store_parent(request)
+
+    async def enqueue_parent_while_draining(
+        self, job: str | Any, payload: Any = None, *, children: Sequence[Child], **options: Unpack[EnqueueOptions]
+    ) -> Job:
+        """`enqueue_parent` for running jobs: what they enqueue is accepted to the end."""
+        return await self._store_parent(
+            parent_request(self.engine.registry, self.name, job, payload, children, options)
         )
+
+    async def _store_parent(self, request: Request) -> Job:
+        stored = await self._store_one(request, 0)
         self.courier.wake()
         return stored
 
@@ -204,7 +209,10 @@ class Queue:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
         `enqueue_many`."""
         self.engine.check_accepting()
-        return await self._store_many(requests, room_timeout)
+        stored = await self._store_many(requests, room_timeout)
+        if any(has_children(request) for request in requests):
+            self.courier.wake()
+        return stored
 
     async def _carry(self, jobs: Sequence[JobRequest], room_timeout: float, *, draining: bool) -> list[Job]:
         async def store(passed: Sequence[JobRequest]) -> list[Job]:

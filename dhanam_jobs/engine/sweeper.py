@@ -108,7 +108,7 @@ class Sweeper:
                 swept(reply[1])
             if len(reply) == 2:
                 return reclaimed
-            _, _, back, failed, _, dead, more, _ = reply
+            _, _, back, failed, _, dead, more, _, outgoing = reply
             reclaimed += back + failed
             if back or failed or dead:
                 log.warning(
@@ -119,19 +119,19 @@ class Sweeper:
                     failed,
                 )
             if not more:
-                await self._tidy(queue, row.retention, somebody_died=dead > 0)
+                await self._tidy(queue, row.retention, mend=dead > 0, carry=outgoing > 0)
                 return reclaimed
             again = 1
 
-    async def _tidy(self, queue: Queue, retention: Retention, *, somebody_died: bool) -> None:
-        # An idle queue is to cost next to nothing. Records that go by age go with every sweep, and a death may have cut
-        # a message between queues off; what else there is to mend and tidy, such as dead letters of thirty days, waits.
+    async def _tidy(self, queue: Queue, retention: Retention, *, mend: bool, carry: bool) -> None:
+        # An idle queue is to cost next to nothing. Records that go by age go with every sweep, and so does what one
+        # queue has to tell another; what else there is to mend and tidy, such as dead letters of thirty days, waits.
         by_age = any((retention.completed_age, retention.failed_age, retention.cancelled_age))
         turn = self._turns.get(queue.name, 0)
         self._turns[queue.name] = turn + 1
         full_round = turn % defaults.TIDY_EVERY == 0
-        if full_round or somebody_died:
-            await queue.courier.run(mend=True)
+        if full_round or mend or carry:
+            await queue.courier.run(mend=full_round or mend)
         if not (full_round or by_age):
             return
         for _ in range(defaults.TIDY_STEPS):

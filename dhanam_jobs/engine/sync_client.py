@@ -5,6 +5,7 @@ Encoding and checking are the same code as the asynchronous queue's; running job
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -14,8 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from . import defaults, keys, scripts
+from .children import Child, ChildEnd, Family, family_of, has_children, parent_request
 from .errors import ConfigurationError, EngineUnavailable, JobNotFound, QueueFull, ResultTimeout, ServerUnsuitable
 from .found import job_info
 from .job import JobInfo, Record
@@ -95,6 +98,27 @@ class SyncQueue:
         """Stores jobs in order and returns them in order; arguments, chunks and errors as `Queue.enqueue_many`."""
         return self.store(self._encoder.encode_many(jobs, options), room_timeout=room_timeout)
 
+    def enqueue_parent(
+        self, job: str | Any, payload: Any = None, *, children: Sequence[Child], **options: Unpack[EnqueueOptions]
+    ) -> SyncJob:
+        """Stores a job that is blocked until its children have ended, and its children; as `Queue.enqueue_parent`.
+        Workers of this queue carry the children to theirs: where none lives, they wait for one."""
+        return self.store([parent_request(self._engine.registry, self.name, job, payload, children, options)])[0]
+
+    def family(self, job_id: str) -> Family:
+        """The children of a job, and how those ended that have; as `Queue.family`."""
+        ends = {key: msgspec.json.decode(text, type=ChildEnd) for key, text in self._read(job_id, "ends")}
+        return family_of(ends, self._read(job_id, "children"))
+
+    def _read(self, job_id: str, what: str) -> list[tuple[bytes, bytes]]:
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            _, _, _, cursor, *flat = self._engine.run(scripts.FAMILY, self.root, job_id, what, cursor)
+            found.update(zip(flat[::2], flat[1::2], strict=True))
+            if cursor == b"0":
+                return list(found.items())
+
     def store(self, requests: Sequence[Request], *, room_timeout: float = 0) -> list[SyncJob]:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
         `enqueue_many`."""
@@ -113,6 +137,8 @@ class SyncQueue:
         failure = partly(batches, outcomes)
         if failure is not None:
             raise failure
+        if any(has_children(request) for request in requests):
+            self._have_delivered()
         stored = (pair for outcome in outcomes for pair in outcome)
         return [
             SyncJob(self, job_id, request.name, created)
@@ -135,6 +161,13 @@ class SyncQueue:
                     batch.turned_away = error
                     raise
             time.sleep(min(remaining, backoff.next(random.random())))
+
+    def _have_delivered(self) -> None:
+        # A courier needs a loop. Who beat last is told; where that fails, the next sweep finds what there is to carry.
+        with contextlib.suppress(EngineUnavailable, ResponseError):
+            _, _, *worker = self._engine.run(scripts.WORKERS, self.root, -1, 1, 0)
+            if worker:
+                self._engine.run(scripts.MESSAGE, self.root, worker[0], b'{"deliver":true}')
 
     def _announce(self) -> None:
         engine = self._engine

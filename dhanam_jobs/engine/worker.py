@@ -461,7 +461,7 @@ class Worker:
             return
         self._debt -= fair
         if len(reply) > 5 and reply[-2] == b"late":
-            self.meter.expired(name.decode() for name in reply[-1] if name.decode() in self._calls)
+            self.meter.expired(name.decode() for name in reply[-1][1::2] if name.decode() in self._calls)
             del reply[-2:]
         self._brought = reply[4:]
         taken = sum(map(len, self._brought[1::2]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from dhanam_jobs.engine import Discard, Limited, ProcessContext, RetryLater, Snooze
+from dhanam_jobs.engine import Child, Discard, Limited, ProcessContext, RetryLater, Snooze
 
 
 class Numbers(msgspec.Struct):
@@ -58,3 +58,22 @@ def compute(ctx: ProcessContext, path: str) -> None:
     Path(path).write_text(f"{os.getpid()} {child.pid}")
     while True:
         time.monotonic()
+
+
+def gather(ctx: ProcessContext, payload: list[int]) -> int:
+    """Sums what its children return, one of which gathers too; it runs twice, in whatever processes."""
+    ctx.add_children_sync(Child(f"n{n}", "add", {"first": n, "second": 1}) for n in payload)
+    if len(payload) > 1:
+        ctx.add_children_sync([Child("deeper", "gather", payload[:1])])
+    ends = ctx.wait_children_sync()
+    return sum(end.result if end.key == "deeper" else end.result["sum"] for end in ends)
+
+
+def family(ctx: ProcessContext, payload: str) -> str:
+    """Enqueues a parent of another one, or what is refused."""
+    if payload == "typed":
+        ctx.add_children_sync([Child("a", Numbers(1, 2))])
+    if payload == "unknown":
+        ctx.add_children_sync([Child("a", "nobody")])
+    children = [Child("a", "add", {"first": 1, "second": 2}, children=[Child("b", "add", {"first": 3, "second": 4})])]
+    return ctx.enqueue_parent_sync("gather", [], children=children)

@@ -35,7 +35,7 @@ def _request(field: Field, rng: Random) -> tuple[int, dict[str, Any], str, str]:
         elif rng.random() < 0.1:
             extra["due"] = field.book.now + rng.choice([-1000, 60_000])
         if rng.random() < 0.15:
-            extra["expires"] = 600_000
+            extra["expires"] = rng.choice([20_000, 600_000])
         if rng.random() < 0.2:
             extra["owner"] = rng.choice(OWNERS)
             extra["fields"] = ["meta", f'{{"owners":["{extra["owner"]}"]}}']

@@ -69,7 +69,7 @@ async def _sweep(field: Field, rng: Random, turn: str) -> None:
         for name in dead:
             del book.workers[name]
         reclaimed, failed, more = _reclaim(field, budget)
-    field.expect("the sweep", reply, [parked, 0, reclaimed, failed, promoted, len(dead), int(more), int(graced)])
+    field.expect("the sweep", reply, [parked, 0, reclaimed, failed, promoted, len(dead), int(more), int(graced), 0])
 
 
 def _reclaim(field: Field, budget: int) -> tuple[int, int, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 from dhanam_jobs.engine.scripts import BEAT, CLAIM, LEAVE, NOTE, RECOVER, REGISTER, SETTLE
 from tests.model.admissions import judge
 from tests.model.field import Claim, Field, Verb
-from tests.model.parts import Ended, Row
+from tests.model.parts import Ended, Job, Row
 
 MOST_WORKERS = 4
 KINDS = (
@@ -128,7 +128,7 @@ async def _trip(
         arguments: tuple[Any, ...] = (want, fair, keep["completed"], keep["failed"], keep["cancelled"], *flat)
         script = SETTLE
     else:
-        script, arguments = CLAIM, (want, fair)
+        script, arguments = CLAIM, (want, fair, keep["failed"])
     fate = rng.random()
     field.tell(
         f"{script.name} by {name}: want {want}, fair {fair}, {[(one.id, kind) for one, kind, _ in outcomes]}"
@@ -160,15 +160,34 @@ async def _trip(
         field.expect("the trip", (reply[0], reply[2].decode()), (b"ok", verdicts))
     if outcomes and paused:
         field.expect("what a paused queue says", reply[3], b"paused")
+    expired = _expire(field, reply)
     claims = _claims(reply) if len(reply) > 4 else []
     judge(field, name, 0 if paused else want, fair, claims)
     for one in claims:
         field.expect(f"the fields of {one.id}", one.fields, book.jobs[one.id].fields)
+    book.finish("failed", [book.ended(one, "failed", 0) for one in expired])
+    book.free_all((one.fields.get("unique"), one.id) for one in expired)
     if fate < 0.08:
         await _recover(field, name)
         return
     settled = [one for one, _, _ in outcomes]
     hand.held = [one for one in hand.held if one not in settled] + claims
+
+
+def _expire(field: Field, reply: list[Any]) -> list[Job]:
+    """Takes the jobs out of the book that the trip met and that had to be started before now; had it met another one,
+    or passed one by, the claims would be others."""
+    if len(reply) < 6 or reply[-2] != b"late":
+        return []
+    book = field.book
+    late = [book.jobs[job_id.decode()] for job_id in reply.pop()[::2]]
+    reply.pop()
+    for job in late:
+        started = job.fields.keys() & {"attempt", "stalls", "snoozes", "waits"}
+        told = (job.state, bool(started), int(job.fields.get("expires", book.now + 1)) <= book.now)
+        field.expect(f"that {job.id} may expire", told, ("waiting", False, True))
+        book.take_out(job)
+    return late
 
 
 def _play(field: Field, outcomes: list[tuple[Claim, str, bytes]]) -> tuple[str, bool]:

@@ -5,7 +5,8 @@
 -- ARGV  1 time  2 worker  3 call number  4 want (at least 1)  5 fair (of these, the oldest of any level)
 --       6 failed records to keep ('' all)
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'paused', now} | {'ok', now, '', next due ms or '', place,
--- entries, …, 'late', names}: the last two where jobs expired. 'stale': a later call of this worker was seen; nothing was claimed.
+-- entries, …, 'late', expired}: the last two where jobs expired, a flat list of ids and
+-- names. 'stale': a later call of this worker was seen; nothing was claimed.
 -- include: root calls places events limits moves claiming
 if tonumber(ARGV[3]) <= tonumber(last[1]) then return {'stale', now, last[2]} end
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'paused', 'limit', 'limited_until', 'keyed')

@@ -5,11 +5,14 @@
 -- ARGV  1 time, then four for each job:
 --         level      0 to 9
 --         extra      '' for a plain job, else JSON: {id, mode, due | delay (ms), expires_at | expires (ms after it may
---                    run), unique, unique_mode, period, max_wait (ms), owner, fields, parent, children}
+--                    run), unique, unique_mode, period, max_wait (ms), owner, fields, parent, line, children}
 --                    mode 'return' (default) hands back an existing job of that id, 'rerun_finished' replaces an ended
 --                    one; unique_mode throttle | debounce | keep_last, none: wait; owner is noted where the job is
 --                    joined; fields is a flat list of further entry fields;
---                    parent is '<queue> <id> <key>' of the job that waits for this one, which has an id then; children, of
+--                    parent is '<queue> <id> <key>' of the job that waits for this one, which has an id then; line has a
+--                    line '<queue> <id>' for each that waits for that one, and so on: where this job would be one of them,
+--                    or would wait for the unique key of one, nothing is stored, and its parent is told that it failed;
+--                    children, of
 --                    a new job with an id and neither key nor delay, are flat threes as `add_children` takes them: it
 --                    is blocked until they have ended
 --         name       of the job
@@ -19,7 +22,7 @@
 --
 -- Every check and every read that could be refused for a wrong type comes before the first write; the first write is
 -- one that a full Redis refuses, with nothing changed.
--- include: root places events limits moves finding uniqueness families
+-- include: root places events limits moves finding uniqueness families circles
 local jobs = {}
 local meta = redis.call('HMGET', root .. 'meta', 'places', 'max_length')
 local places, max_length = meta[1] or '', tonumber(meta[2])
@@ -130,6 +133,28 @@ local function link(id, parent)
   redis.call('HSET', root .. 'parents', id, links and links .. '\n' .. parent or parent)
 end
 
+-- The circle in which a child would wait with its parent, or nil: `id` is the job that it joins, or whose key it waits for.
+local function waits_in_circle(extra, id)
+  local own_queue = string.match(KEYS[1], '{(.*)}$')
+  local place = own_queue .. ' ' .. id
+  local parent_queue, parent = string.match(extra.parent, '^(%S+) (%S+)')
+  local line = (extra.line or parent_queue .. ' ' .. parent) .. '\n'
+  local from = string.find('\n' .. line, '\n' .. place .. '\n', 1, true)
+  if from then return string.sub(line, from) .. place end
+  if parent_queue ~= own_queue then return nil end
+  local waiters = waiters_of(own_queue, parent)
+  return waiters[place] and circle_of(waiters, place)
+end
+
+-- Tells a parent that its child failed, since they would wait for each other.
+local function refuse(position, extra, line)
+  local why = 'these wait for each other: ' .. string.gsub(line, '\n', ' → ')
+  redis.call('HSETNX', root .. 'handover', extra.parent, '{"id":' .. cjson.encode(extra.id)
+    .. ',"state":"failed","error":{"type":"CircularWait","message":' .. cjson.encode(why) .. '}}')
+  ids[position] = extra.id
+  existing[#existing + 1] = position
+end
+
 local function forget_ended(id)
   redis.call('HINCRBY', root .. 'meta', 'added', 0) -- a write that a full Redis refuses
   redis.call('ZREM', root .. 'completed', id)
@@ -170,6 +195,10 @@ local function fields_of(id, extra, name, payload, due, created)
   if expires then
     fields[#fields + 1] = 'expires'
     fields[#fields + 1] = string.format('%d', expires)
+  end
+  if extra.line then
+    fields[#fields + 1] = 'line'
+    fields[#fields + 1] = extra.line
   end
   if extra.fields then
     for _, text in ipairs(extra.fields) do fields[#fields + 1] = text end
@@ -228,7 +257,13 @@ for position, job in ipairs(jobs) do
     added = added + 1
   else
     local what, known, state, place, old, entry = decide(extra, name, payload)
-    if what == 'join' then
+    local before = known
+    if what == 'held' and extra.parent then before = string.sub(redis.call('HGET', root .. 'unique', extra.unique), 42) end
+    local line = extra.parent and before and redis.call('HEXISTS', root .. 'index', before) == 1
+      and waits_in_circle(extra, before)
+    if line then
+      refuse(position, extra, line)
+    elseif what == 'join' then
       join(position, known, extra.owner)
     elseif what == 'replace' then
       replace(known, state, place, old, entry, extra, level, name, payload)
@@ -283,7 +318,7 @@ for position, job in ipairs(jobs) do
       ids[position] = id
       added = added + 1
     end
-    if extra.parent then link(ids[position], extra.parent) end
+    if extra.parent and not line then link(ids[position], extra.parent) end
   end
 end
 

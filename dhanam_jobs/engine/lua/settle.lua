@@ -13,7 +13,7 @@
 --                    limited: JSON {limit (ms), scope: key | queue, set}, back to the front of what starts nothing so long
 --                    seen: failures that let it go on, as far as its handler knew; set: the entry fields to change
 -- Returns {'dead', now} | {'stale', now, verdicts} | {'ok', now, verdicts, next due ms or '' or 'paused', place,
--- entries, …, 'late', names}: the last two where jobs expired. One verdict for each claim: 1 it counted, 0 the claim was
+-- entries, …, 'late', expired}: the last two where jobs expired (ids and names). One verdict for each claim: 1 it counted, 0 the claim was
 -- lost and nothing was changed for it.
 -- A job whose cancellation is noted in `cancelling` ends cancelled where it would have gone on.
 -- 'stale': this call, or a later one, was seen; nothing was done; verdicts are those of the last call seen.

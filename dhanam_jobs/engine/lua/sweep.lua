@@ -7,8 +7,9 @@
 --       7 '1' to go on with a sweep begun just before  8 '1' where all workers but those named from 10 on are known to be
 --       dead (the server is our own)  9 cancelled records to keep ('' all)  10… names
 -- Returns {parked, untold} where another process swept within the interval; else {parked, untold, reclaimed, failed,
--- promoted, dead, more, grace}: numbers of jobs, and of workers declared dead; untold are failures of which a hook is to be
--- told; more is 1 where a step is left; grace is 1 while the living are given a lease to beat after an outage.
+-- promoted, dead, more, grace, outgoing}: numbers of jobs, and of workers declared dead; untold are failures of which a hook is to be
+-- told; more is 1 where a step is left; grace is 1 while the living are given a lease to beat after an outage; outgoing is how
+-- much families of this queue have to tell others.
 -- include: root places events limits moves endings records hooks
 local interval, lease, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_stalls, keep_failed = tonumber(ARGV[5]), ARGV[6]
@@ -29,13 +30,13 @@ local parked = redis.call('ZCARD', root .. 'parked')
 redis.call('ZCARD', root .. 'blocked')
 redis.call('ZCARD', root .. 'bell')
 check_places(places, true)
-local function untold()
-  local count = redis.pcall('HLEN', root .. 'untold')
+local function length(of)
+  local count = redis.pcall('HLEN', root .. of)
   return type(count) == 'number' and count or 0
 end
 redis.call('ZREM', root .. 'workers', '') -- a write that a full Redis accepts; after it nothing here is refused
 if ARGV[7] ~= '1' then
-  if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked, untold()} end
+  if not redis.call('SET', root .. 'sweeping', now, 'NX', 'PX', math.max(1, interval - 100)) then return {parked, length('untold')} end
   -- After an outage every beat is old: the living are given one lease to beat again.
   if not swept or now - swept > 2 * interval then
     grace = now + lease
@@ -152,4 +153,5 @@ if stalled > 0 then
   redis.call('HINCRBY', root .. 'meta', 'stalled', stalled)
   ring()
 end
-return {parked, untold(), #reclaimed, #failed, promoted, dead, more, graced}
+return {parked, length('untold'), #reclaimed, #failed, promoted, dead, more, graced,
+  length('planned') + length('handover') + length('felled')}

@@ -34,6 +34,23 @@ async def test_only_the_worker_that_holds_the_claim_may_add_children(ground: Gro
     assert await damage.contents() == before
 
 
+async def test_a_job_that_waits_for_this_one_is_not_its_child(ground: Ground, damage: Keys) -> None:
+    """At whatever remove: the circle is named, and nothing was added."""
+    await ground.register()
+    await ground.enqueue(id="mum", parent="q granny x")
+    await ground.enqueue(id="granny", parent="far elder y")
+    (claim, _) = await ground.claim()
+    before = await damage.contents()
+    for child, circle in (
+        ("q granny", "q granny\nq mum\nq granny"),
+        ("far elder", "far elder\nq granny\nq mum\nfar elder"),
+    ):
+        flat = ("ok", "fail far kid", "{}", "bad", f"fail {child}", "{}")
+        where = ("ana", claim[0], claim[1], "mum")
+        assert (await ground.run(scripts.ADD_CHILDREN, *where, *flat)).decode() == circle
+    assert await damage.contents() == before
+
+
 async def test_a_key_of_a_wrong_type_refuses_the_call(ground: Ground, refused_unchanged: RefusedUnchanged) -> None:
     """Nothing is half noted."""
     claim = await running_parent(ground)

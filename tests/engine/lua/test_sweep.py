@@ -22,7 +22,7 @@ async def round_of(ground: Ground) -> list[int]:
 
 async def test_one_process_sweeps_within_the_interval(ground: Ground) -> None:
     """The second is told only how many are parked."""
-    assert len(await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)) == 8
+    assert len(await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)) == 9
     assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0) == [0, 0]
     assert 0 < await ground.command("PTTL", ground.key("sweeping")) <= INTERVAL
 
@@ -34,7 +34,7 @@ async def test_a_dead_workers_jobs_are_at_the_front_in_order_with_a_stall_and_no
     await ground.claim()
     waiting = await ground.enqueue()
     ground.now += LEASE
-    assert await ground.sweep() == [0, 0, 3, 0, 0, 1, 0, 0]
+    assert await ground.sweep() == [0, 0, 3, 0, 0, 1, 0, 0, 0]
     assert not await ground.command("EXISTS", ground.key("workers"), ground.key("worker:ana"))
     assert await ground.command("XINFO", "CONSUMERS", ground.key("waiting:5"), "workers") == []
     assert await ground.events() == [
@@ -60,10 +60,10 @@ async def test_a_beating_worker_keeps_its_claims(ground: Ground) -> None:
     job_id = await ground.enqueue()
     await ground.claim()
     ground.now += LEASE - 1
-    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0]
+    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0, 0]
     await ground.run(scripts.BEAT, "ana", "{}")
     ground.now += LEASE - 1
-    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0]
+    assert await ground.sweep() == [0, 0, 0, 0, 0, 0, 0, 0, 0]
     assert await ground.find(job_id) == "active"
     await ground.run_dry()
 
@@ -77,13 +77,13 @@ async def test_after_an_outage_the_living_are_given_one_lease(ground: Ground) ->
     ground.now += LEASE
     await round_of(ground)
     ground.now += 60_000
-    assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1, 0]
     for _ in range(4):
         ground.now += INTERVAL
-        assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1]
+        assert await round_of(ground) == [0, 0, 0, 0, 0, 0, 0, 1, 0]
     assert await ground.find(job_id) == "active"
     ground.now += INTERVAL
-    assert await round_of(ground) == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert await round_of(ground) == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     await ground.run_dry()
 
 
@@ -95,7 +95,7 @@ async def test_on_a_server_of_our_own_all_but_the_named_are_dead_at_once(ground:
     await ground.claim(1)
     kept = await ground.enqueue()
     await ground.claim(1, worker="ben")
-    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "", "ben") == [0, 0, 1, 0, 0, 1, 0, 0]
+    assert await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 1, 1, "", "ben") == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert [await ground.find(one) for one in (lost, kept)] == ["waiting", "active"]
     await ground.run_dry()
 
@@ -173,7 +173,7 @@ async def test_it_promotes_what_is_due_during_a_pause_too_and_counts_the_parked(
     job_id = await ground.enqueue(delay=5)
     await ground.run(scripts.PAUSE)
     ground.now += 5
-    assert await ground.sweep() == [1, 0, 0, 0, 1, 0, 0, 0]
+    assert await ground.sweep() == [1, 0, 0, 0, 1, 0, 0, 0, 0]
     assert await ground.find(job_id) == "waiting"
     await ground.run(scripts.RESUME)
     await ground.run(scripts.UNPARK, 5, "unknown")
@@ -216,7 +216,7 @@ async def test_a_full_server_is_still_swept(own_ground: Ground) -> None:
     ground.now += LEASE
     await ground.fill()
     reply = await ground.run(scripts.SWEEP, INTERVAL, LEASE, 200, 3, "", 0, 0)
-    assert reply == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert reply == [0, 0, 0, 0, 0, 0, 0, 1, 0]
     ground.now += LEASE
     assert (await ground.sweep())[2:4] == [1, 0]
     assert await ground.find(back) == "waiting"

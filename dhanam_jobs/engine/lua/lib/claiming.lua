@@ -86,8 +86,9 @@ local function admit(level, count, places)
       local fields = kept_fields(id)
       redis.call('ZREM', root .. 'keyed', id)
       redis.call('ZREM', root .. 'keyed:' .. key, id)
-      -- A damaged job must not stop those behind it, and one that is too late takes no share.
-      if fields and is_late(place, nil, fields) then
+      -- A damaged job must not stop those behind it, and one that is too late takes neither a share nor the turn.
+      local passed = fields and is_late(place, nil, fields)
+      if passed then
         redis.call('DEL', root .. 'job:' .. id)
       elseif fields then
         places = open_place(place, places)
@@ -99,7 +100,11 @@ local function admit(level, count, places)
         if starts > 0 then log_starts(root .. 'starts:' .. key, starts, period, 1) end
         admitted = admitted + 1
       end
-      if following then give_turn(key, following) else redis.call('ZREM', root .. 'turns', key) end
+      if not following then
+        redis.call('ZREM', root .. 'turns', key)
+      elseif not passed or following ~= code then
+        give_turn(key, following)
+      end
     end
   end
   if admitted > 0 then
