@@ -29,7 +29,7 @@ async def find_circles(queue: Queue) -> list[str]:
     found: list[str] = []
     named: set[Place] = set()
     try:
-        redis = await queue.engine.servers.client_of(queue.root)
+        redis = queue.engine.servers.at(queue.root)
         async for parent, _ in redis.hscan_iter(f"{queue.root}:families", count=200):
             start = (queue.name, parent.decode())
             if " " in start[1] or start in named:
