@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
@@ -47,7 +48,7 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("alembic", "asyncio", "httpx2", "uvicorn.error"):
+    for chatty in ("alembic", "asyncio", "httpcore2", "httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
@@ -64,13 +65,16 @@ def add_trace(logger: Any, method: str, event: structlog.typing.EventDict) -> st
 
 
 def hide_secrets(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Takes secrets and e-mail addresses out of a line, by key and by form, in messages and tracebacks too."""
+    """Takes secrets and e-mail addresses out of a line, by key and by form, in messages and tracebacks too, and what
+    the payload of the run that it is written in holds of secrets."""
+    from dhanam_jobs.handlers.journal import secrets_at_hand
     from dhanam_jobs.handlers.redaction import REDACTED, is_secret_key
 
-    return {key: REDACTED if is_secret_key(key) else _hidden(value) for key, value in event.items()}
+    secrets = secrets_at_hand()
+    return {key: REDACTED if is_secret_key(key) else _hidden(value, secrets) for key, value in event.items()}
 
 
-def _hidden(value: Any, depth: int = 0) -> Any:
+def _hidden(value: Any, secrets: Collection[str], depth: int = 0) -> Any:
     from dhanam_jobs.handlers.redaction import MAX_DEPTH, MAX_DEPTH_MARK, REDACTED, is_secret_key, redact_text
 
     if value is None or isinstance(value, (bool, int, float)):
@@ -79,14 +83,15 @@ def _hidden(value: Any, depth: int = 0) -> Any:
         return MAX_DEPTH_MARK
     if isinstance(value, dict):
         return {
-            str(key): REDACTED if is_secret_key(str(key)) else _hidden(inner, depth + 1) for key, inner in value.items()
+            str(key): REDACTED if is_secret_key(str(key)) else _hidden(inner, secrets, depth + 1)
+            for key, inner in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_hidden(inner, depth + 1) for inner in value]
+        return [_hidden(inner, secrets, depth + 1) for inner in value]
     text = value if isinstance(value, str) else str(value)
     if len(text) > MAX_CHARACTERS:
         text = f"...{text[-MAX_CHARACTERS:]}"
-    return redact_text(text, personal=True)
+    return redact_text(text, secrets, personal=True)
 
 
 def _render(event: object, **options: object) -> str:

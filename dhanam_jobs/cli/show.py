@@ -143,7 +143,7 @@ def shown_job(info: JobInfo, *, raw: bool = False) -> dict[str, Any]:
     shown["payload"] = redact_json(bytes(info.payload))
     if info.result is not None:
         shown["result"] = redact_json(bytes(info.result), secrets)
-    for name in ("error", "errors", "meta"):
+    for name in ("error", "errors", "meta", "unique", "key", "cancelling"):
         if shown[name]:
             shown[name] = redact(msgspec.to_builtins(shown[name]), secrets=secrets)
     return shown

@@ -7,6 +7,7 @@ nothing for a job that goes well.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dhanam_jobs.runs")
 
+# Looked through only where a line is written.
+_payload: contextvars.ContextVar[Any] = contextvars.ContextVar("payload")
+
 _GOES_ON: Final = (Limited, Snooze, WaitForChildren)
 """How a handler says that it is to be run again, though nothing went wrong."""
 
@@ -33,6 +37,7 @@ class Journal(Middleware):
     async def run(self, ctx: JobContext, payload: Any, proceed: Run) -> Any:
         """Around each attempt."""
         tokens = structlog.contextvars.bind_contextvars(**_about(ctx))
+        at_hand = _payload.set(payload)
         began = time.monotonic()
         try:
             result = await proceed(ctx, payload)
@@ -40,14 +45,14 @@ class Journal(Middleware):
             log.debug("run_goes_on", because=type(error).__name__, duration_ms=_since(began))
             raise
         except Exception as error:
-            # The traceback is kept with the job; it is not repeated here for what the handler itself foresaw.
+            # What the handler itself foresaw needs no traceback.
             foreseen = isinstance(error, (Discard, RetryLater))
             log.warning(
                 "run_failed",
                 error=type(error).__name__,
                 reason=_reason(str(error), payload),
                 duration_ms=_since(began),
-                exc_info=False if foreseen or _repeats_secrets(error, payload) else error,
+                exc_info=False if foreseen else error,
             )
             raise
         else:
@@ -56,6 +61,7 @@ class Journal(Middleware):
         finally:
             # Reset, not unbound: a slot whose context is as it was serves the next job without a new task.
             structlog.contextvars.reset_contextvars(**tokens)
+            _payload.reset(at_hand)
 
     async def failed(self, ctx: JobContext, record: Record) -> None:
         """A job has failed for good."""
@@ -84,6 +90,12 @@ def _since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
 
 
+def secrets_at_hand() -> set[str]:
+    """The secrets of the payload of the run that goes on here; none outside of a run."""
+    payload = _payload.get(None)
+    return set() if payload is None else _secrets(payload)
+
+
 def without_secrets(text: str, payload: Any) -> str:
     """An error's text without secrets, those that the payload holds included, and without e-mail addresses."""
     return redact_text(text, _secrets(payload), personal=True)
@@ -91,21 +103,6 @@ def without_secrets(text: str, payload: Any) -> str:
 
 def _reason(text: str, payload: Any) -> str:
     return without_secrets(text[:4096], payload)
-
-
-def _repeats_secrets(error: BaseException, payload: Any) -> bool:
-    """Whether the traceback would: its texts are those of the error and of what caused it."""
-    secrets = _secrets(payload)
-    if not secrets:
-        return False
-    seen: BaseException | None = error
-    for _ in range(10):
-        if seen is None:
-            return False
-        if any(secret in str(seen) for secret in secrets):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return True
 
 
 def _secrets(payload: Any) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from dhanam_jobs.engine import Job, JobFailed, JobInfo, JobNotFound, JobState, ResultTimeout
 from dhanam_jobs.handlers.jobs_service import subject_of
-from dhanam_jobs.handlers.redaction import redact, redact_json
+from dhanam_jobs.handlers.redaction import redact, redact_json, secrets_in_json
 from dhanam_jobs.http.auth import Caller
 from dhanam_jobs.http.codec import NoFields, iso_time
 from dhanam_jobs.http.context import Context, context_of
@@ -134,20 +134,21 @@ def _shown(request: Request, caller: Caller, info: JobInfo) -> JobView:
     )
     if info.finished_ms is not None:
         shown.finished_at = iso_time(info.finished_ms)
+    secrets = secrets_in_json(info.payload)
     if info.state is JobState.COMPLETED and info.result is not None:
-        shown.result = redact_json(info.result)
+        shown.result = redact_json(info.result, secrets)
     if info.error is not None:
-        shown.failed_reason = _reason(caller, info.error.type, info.error.message) or info.error.type
+        shown.failed_reason = _reason(caller, info.error.type, info.error.message, secrets) or info.error.type
     return shown
 
 
-def _reason(caller: Caller, error_type: str, text: str) -> str | None:
-    """Why a job failed, as far as the caller may know.
+def _reason(caller: Caller, error_type: str, text: str, secrets: Collection[str] = ()) -> str | None:
+    """Why a job failed, as far as the caller may know; `secrets` are those of its payload.
 
     What a handler says by `Discard` is written for people. Any other exception's text may quote SQL, an
     address or another system's answer, so it is for admins.
     """
-    return str(redact(text)) if caller.is_admin or error_type == "Discard" else None
+    return str(redact(text, secrets=secrets)) if caller.is_admin or error_type == "Discard" else None
 
 
 def job_url(request: Request, queue: str, job_id: str) -> str:

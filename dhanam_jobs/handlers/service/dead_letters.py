@@ -9,7 +9,7 @@ import msgspec
 
 from dhanam_jobs.engine import JobFilter, JobInfo, JobNotFound, WrongState
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
-from dhanam_jobs.handlers.redaction import JsonValue, redact_json
+from dhanam_jobs.handlers.redaction import JsonValue, redact_json, redact_text, secrets_in_json
 from dhanam_jobs.handlers.service.base import ServiceBase, iso
 
 _PAGE = 500
@@ -115,14 +115,15 @@ class DeadLettering(ServiceBase):
                 return
 
     def _letter(self, info: JobInfo) -> DeadLetter:
+        secrets = secrets_in_json(bytes(info.payload))
         traceback = info.error.traceback if info.error else None
         return DeadLetter(
             id=info.id,
             queue=info.queue,
             name=info.name,
             data=redact_json(bytes(info.payload)),
-            failed_reason=info.error.message if info.error else "",
-            stacktrace=traceback.splitlines() if traceback else [],
+            failed_reason=redact_text(info.error.message, secrets) if info.error else "",
+            stacktrace=redact_text(traceback, secrets).splitlines() if traceback else [],
             attempts_made=info.attempt,
             max_attempts=self._attempts(info),
             failed_at=iso(info.finished_ms),
