@@ -6,6 +6,7 @@ other job appear twice or not at all. What is done with the jobs is the operator
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,14 @@ STATES: tuple[State, ...] = (
     "cancelled",
 )
 DEAD: Literal["dead"] = "dead"
+
+
+_COUNT = re.compile(r"[0-9]{1,15}")
+_SCORE = r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?"
+_IN_STREAMS = re.compile(rf"[a-z]+:[0-9] [0-9]{{1,19}}-[0-9]{{1,19}}|keyed (|{_SCORE} .+)", re.DOTALL)
+"""A place and the last entry that was looked at, or the last of the jobs that wait by key."""
+_IN_SET = re.compile(rf"{_SCORE} .+", re.DOTALL)
+"""The score and the member that were looked at last."""
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +238,8 @@ def _read_cursor(cursor: str | None, state: str) -> tuple[int, bytes]:
         return 0, b""
     of, _, rest = cursor.partition(":")
     searched, _, at = rest.partition(":")
-    if of != state or not searched.isascii() or not searched.isdigit() or " " not in at:
+    fits = _IN_STREAMS if state in ("waiting", "active") else _IN_SET
+    if of != state or not _COUNT.fullmatch(searched) or not fits.fullmatch(at):
         raise ConfigurationError(f"cursor {cursor[:80]!r}: wanted one that a page of {state} jobs gave")
     return int(searched), at.encode()
 

@@ -39,10 +39,13 @@ class JobVerbs(ServiceBase):
 
     async def cancel_job(self, queue: str, job_id: str, *, reason: str, tree: Tree = "leave") -> JobState:
         """Cancel a job: CANCELLED where it has ended so, ACTIVE where it runs and was told, which takes a second."""
-        verdict = await self._queue(queue).cancel(job_id, reason=reason, tree=tree)
+        found = self._queue(queue)
+        info = await found.get(job_id)
+        ended: JobState | None = info.state if info is not None and info.finished_ms is not None else None
+        verdict = ended or await found.cancel(job_id, reason=reason, tree=tree)
         if verdict is None:
             raise JobNotFound(f"{queue} has no job {job_id!r}: never enqueued, removed, or no longer kept")
-        if verdict not in (JobState.CANCELLED, JobState.ACTIVE):
+        if ended or verdict not in (JobState.CANCELLED, JobState.ACTIVE):
             raise WrongState(job_id, verdict, "cancel", "one that has not ended")
         return verdict
 

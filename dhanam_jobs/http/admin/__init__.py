@@ -5,6 +5,6 @@ What they show and do is JobsService's; `audited` ties an endpoint to its deed.
 
 from typing import Final
 
-from dhanam_jobs.http.admin import queues
+from dhanam_jobs.http.admin import bulk, jobs, queues
 
-ROWS: Final = (*queues.ROWS,)
+ROWS: Final = (*queues.ROWS, *bulk.ROWS, *jobs.ROWS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from dhanam_jobs.http.errors import ApiError
 
+Value = TypeVar("Value")
 Confirmation = Annotated[Any, Meta(description="`true`: it is meant.", extra_json_schema={"const": True})]
 Force = Annotated[bool, Meta(description="Also while jobs run: their outcomes no longer count.")]
 Name = Annotated[str, Meta(description="Only jobs of this name.", min_length=1, max_length=128)]
@@ -62,6 +63,11 @@ class RemovedCount(msgspec.Struct, rename="camel"):
     """How many were removed."""
 
     removed_count: int
+
+
+def given(value: Value | UnsetType) -> Value | None:
+    """What was given, or None."""
+    return None if isinstance(value, UnsetType) else value
 
 
 def check_confirmed(confirm: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from functools import partial
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -22,8 +23,9 @@ from dhanam_jobs.http.admin.bodies import (
     check_confirmed,
     failed_limit,
 )
+from dhanam_jobs.http.admin.row import row
 from dhanam_jobs.http.codec import NoFields
-from dhanam_jobs.http.endpoint import Call, Endpoint, Guard
+from dhanam_jobs.http.endpoint import Call
 
 TAG: Final = "Administration: queues"
 
@@ -168,35 +170,31 @@ async def clear_queue(call: Call[NoFields, Clear], act: Act) -> ClearedCount:
     return ClearedCount(count)
 
 
-def _row(
-    method: Literal["GET", "POST"], path: str, run: object, summary: str, answer: object, *errors: int
-) -> Endpoint:
-    return Endpoint(
-        method,
-        f"/admin/queues{path}",
-        run,  # type: ignore[arg-type]
-        Guard.ADMIN,
-        summary,
-        tag=TAG,
-        answers={200: answer},
-        errors=errors,
-    )
-
+_row = partial(row, TAG)
 
 ROWS: Final = (
-    _row("GET", "/stats", queue_stats, "Count the jobs of every queue", list[QueueStats]),
-    _row("GET", "/statistics", queue_statistics, "Count the jobs of every queue, with sums", JobStatistics),
-    _row("GET", "", queue_summaries, "Show every queue at a glance", Queues),
-    _row("GET", "/failed", failed_overview, "Count the failures of every queue, with the newest", Failures),
-    _row("POST", "/retry-failed", retry_all_failed, "Run all failed jobs of all queues once more", AllRetried),
-    _row("POST", "/{queue}/pause", pause_queue, "Start no more jobs of a queue, in the whole fleet", QueuePaused, 404),
-    _row("POST", "/{queue}/resume", resume_queue, "Start a paused queue's jobs again", QueuePaused, 404),
-    _row("GET", "/{queue}/failed", failed_jobs, "List a queue's failed jobs, newest first", FailedJobs, 404),
-    _row("POST", "/{queue}/retry-failed", retry_failed, "Run a queue's failed jobs once more", RetriedCount, 404),
-    _row("POST", "/{queue}/clear-failed", clear_failed, "Remove the records of failed jobs", ClearedCount, 404),
+    _row("GET", "/queues/stats", queue_stats, "Count the jobs of every queue", list[QueueStats]),
+    _row("GET", "/queues/statistics", queue_statistics, "Count the jobs of every queue, with sums", JobStatistics),
+    _row("GET", "/queues", queue_summaries, "Show every queue at a glance", Queues),
+    _row("GET", "/queues/failed", failed_overview, "Count the failures of every queue, with the newest", Failures),
+    _row("POST", "/queues/retry-failed", retry_all_failed, "Run all failed jobs of all queues once more", AllRetried),
     _row(
         "POST",
-        "/{queue}/clear",
+        "/queues/{queue}/pause",
+        pause_queue,
+        "Start no more jobs of a queue, in the whole fleet",
+        QueuePaused,
+        404,
+    ),
+    _row("POST", "/queues/{queue}/resume", resume_queue, "Start a paused queue's jobs again", QueuePaused, 404),
+    _row("GET", "/queues/{queue}/failed", failed_jobs, "List a queue's failed jobs, newest first", FailedJobs, 404),
+    _row(
+        "POST", "/queues/{queue}/retry-failed", retry_failed, "Run a queue's failed jobs once more", RetriedCount, 404
+    ),
+    _row("POST", "/queues/{queue}/clear-failed", clear_failed, "Remove the records of failed jobs", ClearedCount, 404),
+    _row(
+        "POST",
+        "/queues/{queue}/clear",
         clear_queue,
         "Remove all jobs, records and dead letters of a queue; 409 while jobs run, unless forced",
         ClearedCount,

@@ -27,7 +27,7 @@ CANARY = "canary-4711"
 
 
 class Order(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a job is to do: `fail`, `hold` until the gate opens, or else to end well. `api_key` is a secret."""
+    """What a job is to do: `fail`, `crash`, `hold` until the gate opens, or else to end well. `api_key` is a secret."""
 
     do: str = "end"
     n: int = 0
@@ -50,6 +50,8 @@ class Stage:
         await ctx.progress({"n": payload.n})
         if payload.do == "fail":
             raise Discard(f"as told, with token={CANARY} and {payload.api_key}")
+        if payload.do == "crash":
+            raise ValueError(f"Bearer {CANARY}, {payload.api_key}")
         if payload.do == "hold":
             await self.gate.wait()
         return {"n": payload.n}
