@@ -163,7 +163,7 @@ def _said_of_members(thing: Any) -> dict[str, str]:
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
             name = line.targets[0].id
         elif name and isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant):
-            said[name] = f": {line.value.value}"
+            said[name] = f": {line.value.value!s}"
     return said
 
 
@@ -229,8 +229,7 @@ def _code(name: str, thing: Any, *, method: bool = False, above: str = "") -> st
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    text = f"{stars}{parameter.name}"
+    text = str(parameter.replace(annotation=parameter.empty, default=parameter.empty))  # with its stars
     if parameter.annotation is not parameter.empty:
         text += f": {_type(parameter.annotation)}"
     if parameter.default is not parameter.empty:

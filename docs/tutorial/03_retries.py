@@ -34,6 +34,7 @@ async def main() -> None:
             job = await queue.enqueue("balance", "giro")
             print("balance:", await job.result(timeout=10))
             info = await job.info()
+            assert info is not None  # as long as its record is kept
             for error in info.errors:
                 print(f"attempt {error.attempt}: {error.type}: {error.message}")
 

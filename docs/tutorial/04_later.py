@@ -35,8 +35,9 @@ async def main() -> None:
     async with Engine.connect(url, registry=registry) as engine:
         every_second = Schedule(name="tutorial-tick", job="tick", cron="* * * * * *")
         async with Supervisor(engine, schedules=[every_second], owner="tutorial"):
-            tea = await engine.queue("tutorial-clock").enqueue("remind", "tea", delay=0.5)
-            print((await engine.queue("tutorial-clock").get(tea.id)).state)
+            queue = engine.queue("tutorial-clock")
+            tea = await queue.enqueue("remind", "tea", delay=0.5)
+            print((await queue.operations.explain(tea.id)).state)
             print(await tea.result(timeout=10))
             await asyncio.wait_for(fired.wait(), timeout=10)
             print("the schedule fired")

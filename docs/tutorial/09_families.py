@@ -49,6 +49,7 @@ async def main() -> None:
         job = await engine.enqueue(Total(["once upon a time", "there was", "a job"]))
         print(await job.result(timeout=10))
         info = await job.info()
+        assert info is not None
         print("attempts:", info.attempt)
 
 
