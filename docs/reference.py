@@ -19,7 +19,7 @@ from typing import Any, is_typeddict
 import msgspec
 
 from dhanam_jobs import engine
-from dhanam_jobs.engine import events, pytest_plugin, testing
+from dhanam_jobs.engine import errors, events, pytest_plugin, testing
 
 #: Public by their names, but there for the engine's other parts and not for users.
 INNER = {
@@ -64,9 +64,11 @@ GROUPS: dict[str, str] = {
     "Events and metrics": "EventReader Event JobEvent Gap events JobMetrics Counts",
     "Without an event loop": "SyncEngine SyncQueue SyncJob",
     "Outbox": "outbox_row OutboxRow OutboxRelay requests_by_queue",
-    "Errors": "EngineError ConfigurationError ServerUnsuitable EngineUnavailable UnknownQueue UnknownJobName "
-    "InvalidPayload QueueFull Draining JobNotFound WrongState QueueActive ResultTimeout JobFailed ScheduleNotFound "
-    "ScheduleOwned ClaimLost ProcessDied RemoteError",
+    "Errors": " ".join(
+        name
+        for name, error in vars(errors).items()
+        if inspect.isclass(error) and issubclass(error, errors.EngineError) and name in engine.__all__
+    ),
 }
 
 

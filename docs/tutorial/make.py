@@ -24,8 +24,8 @@ HEAD = """\
 
 Each step is one file that runs as it stands, against the Redis (7.0 or newer; or Valkey 7.2) at `REDIS_URL` or at
 `redis://localhost:6379`: `python docs/tutorial/01_first_job.py`. What it prints is shown below it; the tests run each.
-This page is made from the files by `make.py`. Without a Redis, let `./run` start one of its own in another terminal, and
-take the socket that it shows: `REDIS_URL=unix:///…/redis.sock`.
+This page is made from the files by `make.py`. Without a Redis, let `./run` start one of its own in another terminal,
+and take the socket that it shows: `REDIS_URL=unix:///…/redis.sock`.
 
 """
 TAIL = """\
