@@ -141,8 +141,8 @@ class JobContext:
     async def enqueue_parent(
         self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
     ) -> Job:
-        """Stores another job that waits for its children first; arguments and errors as `Queue.enqueue_parent`, queue as
-        `enqueue`, also while the process drains."""
+        """Stores another job that waits for its children first; arguments and errors as `Queue.enqueue_parent`, the
+        queue as `enqueue`, also while the process drains."""
         own = self._place.queue
         if queue is None and not isinstance(job, str):
             queue = own.engine.registry.taking(type(job)).queue
