@@ -175,6 +175,7 @@ def plan(
     line = (*line, f"{own_queue} {parent}")[-defaults.ANCESTORS :]
     flat: list[bytes] = []
     seen: set[str] = set()
+    asked = secrets.token_hex(4)  # tells a child that is asked for anew from one that is stored late a second time
     for child in children:
         if not isinstance(child, Child):
             raise ConfigurationError(f"child {child!r}: wanted a Child")
@@ -186,12 +187,12 @@ def plan(
         if child.on_failure not in get_args(OnFailure):
             wanted = ", ".join(get_args(OnFailure))
             raise ConfigurationError(f"on_failure {child.on_failure!r} of child {child.key!r}: wanted one of {wanted}")
-        flat += _planned(registry, own_queue, parent, child, line)
+        flat += _planned(registry, own_queue, parent, child, line, asked)
     return flat
 
 
 def _planned(
-    registry: Registry, own_queue: str, parent: str, child: Child, line: Sequence[str]
+    registry: Registry, own_queue: str, parent: str, child: Child, line: Sequence[str], asked: str
 ) -> tuple[bytes, bytes, bytes]:
     queue = child.queue
     if queue is None:
@@ -211,7 +212,7 @@ def _planned(
     own_place = f"{queue} {extra['id']}"
     if own_place in line:
         raise CircularWait(f"child {child.key!r} of {parent}: {circle([*line[line.index(own_place) :], own_place])}")
-    extra["parent"] = f"{own_queue} {parent} {child.key}"
+    extra["parent"] = f"{own_queue} {parent} {child.key} {asked}"
     extra["line"] = "\n".join(line)
     if child.children:
         with_children(registry, queue, extra, child.children, line)
@@ -293,7 +294,7 @@ def family_of(ends: Mapping[bytes, ChildEnd], children: Iterable[tuple[bytes, by
 async def read_parents(queue: Queue, child: str) -> list[ParentOf]:
     """The jobs that wait for this one, in the order in which they asked for it; none where it has ended."""
     links = await queue.engine.command(queue.root, "HGET", f"{queue.root}:parents", child)
-    return [ParentOf(*link.split(" ", 2)) for link in links.decode().split("\n")] if links else []
+    return [ParentOf(*link.split(" ")[:3]) for link in links.decode().split("\n")] if links else []
 
 
 async def _read(engine: Engine, root: str, parent: str, what: str) -> list[tuple[bytes, bytes]]:

@@ -141,8 +141,8 @@ class JobContext:
     async def enqueue_parent(
         self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
     ) -> Job:
-        """Stores another job that waits for its children first; arguments and errors as `Queue.enqueue_parent`, the
-        queue as `enqueue`, also while the process drains."""
+        """Stores another job that waits for its children first, as `Queue.enqueue_parent`; queue as `enqueue`, also
+        while the process drains."""
         own = self._place.queue
         if queue is None and not isinstance(job, str):
             queue = own.engine.registry.taking(type(job)).queue
@@ -152,8 +152,7 @@ class JobContext:
     def enqueue_parent_sync(
         self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
     ) -> str:
-        """`enqueue_parent` for a plain `def` in a thread: waits until it is stored and returns its id. Raises as
-        `enqueue_parent`."""
+        """`enqueue_parent` for a plain `def` in a thread: waits until it is stored and returns its id."""
         stored = self.enqueue_parent(job, payload, children=children, queue=queue, **options)
         return asyncio.run_coroutine_threadsafe(stored, self._loop()).result().id
 

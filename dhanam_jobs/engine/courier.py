@@ -145,7 +145,7 @@ class Courier:
     async def _hand_over(self, ends: dict[bytes, bytes]) -> int:
         by_queue: dict[str, list[tuple[bytes, str, str, _End]]] = defaultdict(list)
         for name, record in ends.items():
-            queue, parent, key = name.decode().split(" ")
+            queue, parent, key, *_ = name.decode().split(" ")
             try:
                 end = msgspec.json.decode(record, type=_End)
             except msgspec.DecodeError as error:
@@ -193,7 +193,9 @@ class Courier:
 
     async def _take_along(self, queue: str, child: str, verb: str, parent: str, key: str) -> None:
         root = keys.root(self._engine.prefix, queue)
-        what, state = await self._engine.run(scripts.LET_GO, root, child, f"{self._queue} {parent} {key}")
+        verb, _, unsure = verb.partition(" ")
+        link = f"{self._queue} {parent} {key}"
+        what, state = await self._engine.run(scripts.LET_GO, root, child, link, int(bool(unsure)))
         if what != b"alone" or state in (b"", b"ended"):
             return
         await self._engine.run(scripts.TAKE_ALONG, root, child, verb)

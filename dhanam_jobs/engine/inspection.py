@@ -7,6 +7,7 @@ key outlives its job.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -106,6 +107,11 @@ async def _walk_families(queue: Queue, problems: dict[str, None]) -> None:
         problems[f"families: {error}"] = None
 
 
+def _literally(text: str) -> str:
+    """A pattern of Redis that matches the text alone."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
 async def _unknown(queue: Queue, parent: str, kin: Kin) -> bool:
     servers, far = queue.engine.servers, keys.root(queue.engine.prefix, kin.queue)
     here, there = servers.at(queue.root), servers.at(far)
@@ -114,7 +120,9 @@ async def _unknown(queue: Queue, parent: str, kin: Kin) -> bool:
         return False
     links = await there.hget(f"{far}:parents", kin.id)
     known = links.decode().split("\n") if isinstance(links, bytes) else []
-    if link in known or await there.hexists(f"{far}:handover", link):
+    if any(one.startswith(f"{link} ") for one in known):
+        return False
+    async for _ in there.hscan_iter(f"{far}:handover", match=f"{_literally(link)} *", count=1000):
         return False
     return not await here.hexists(f"{queue.root}:child_ends:{parent}", kin.key)
 

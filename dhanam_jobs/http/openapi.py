@@ -46,7 +46,6 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "queue": {"description": "A queue's name.", "example": QUEUE_NAMES[1]},
     "id": {"description": "An id, as an answer gave it.", "example": "5-1780000000000-0"},
     "spaceId": {"description": "A space's id.", "example": "space_123"},
-    "ruleId": {"description": "A rule's id, as the list gives it.", "example": "rule_uber"},
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _LOCATION: Final = {"Location": {"description": "Where to look for the end.", "schema": {"type": "string"}}}

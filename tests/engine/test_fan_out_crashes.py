@@ -9,7 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from dhanam_jobs.engine import Child, Engine, JobContext, JobState, Registry, Retention, Worker, inspect_queue, scripts
+from dhanam_jobs.engine import (
+    Child,
+    Discard,
+    Engine,
+    JobContext,
+    JobFailed,
+    JobState,
+    Registry,
+    Retention,
+    Worker,
+    inspect_queue,
+    scripts,
+)
 from dhanam_jobs.engine.errors import EngineUnavailable
 from dhanam_jobs.engine.scripts import Script
 from dhanam_jobs.engine.sweeper import Sweeper
@@ -104,6 +116,29 @@ async def _turn(queue: Any) -> None:
     await queue.engine.ping()
 
 
+@pytest.mark.parametrize("tree", ["take", "take_idle"])
+async def test_a_child_that_a_killed_courier_had_stored_is_taken_along(
+    engine: Engine, ran: list[int], tree: Any
+) -> None:
+    """Its parent's queue doesn't know that it was stored; a job that was no child of it yet stays."""
+    up, down = engine.queue("up"), engine.queue("down")
+    other = await down.enqueue("page", Page(1), id="other")
+    children = [
+        Child("a", "page", Page(7), queue="down"),
+        Child("b", "page", Page(1), queue="down", options={"id": "other"}),
+    ]
+    up.courier.wake = lambda: None  # type: ignore[method-assign]
+    await up.enqueue_parent("sum", 0, children=children, id="mum")
+    with killed_at(engine, scripts.SENT, after=False):
+        await up.courier.run()
+    await engine.run(scripts.LET_GO, down.root, "other", "up mum b")  # as if only the others had been stored
+    await up.cancel("mum", tree=tree)
+    await healed(engine)
+    infos = [await down.job("mum.a").info(), await other.info()]
+    assert [info and info.state for info in infos] == [JobState.CANCELLED, JobState.WAITING]
+    assert await inspect_queue(up) == await inspect_queue(down) == []
+
+
 async def test_a_parent_killed_between_its_children_and_its_wait_finds_them_again(
     engine: Engine, ran: list[int], hands: Hands
 ) -> None:
@@ -126,6 +161,35 @@ async def test_a_parent_killed_between_its_children_and_its_wait_finds_them_agai
     async with Worker(up), Worker(down):
         assert await job.result(30) == 3
     assert sorted(ran) == [0, 1, 2]
+
+
+async def test_a_parent_that_is_retried_at_once_finds_its_children_s_ends_again(
+    engine: Engine, registry: Registry
+) -> None:
+    """What was told of them in its first life, a moment ago, is told anew."""
+    failures = ["not yet"]
+    registry.queue("up")
+    registry.queue("down")
+
+    @registry.job("page", queue="down")
+    async def page(ctx: JobContext, payload: int) -> int:
+        return payload
+
+    @registry.job("sum", queue="up")
+    async def add_up(ctx: JobContext, payload: int) -> int:
+        await ctx.add_children([Child("a", "page", payload, queue="down")])
+        ends = await ctx.wait_children()
+        if failures:
+            raise Discard(failures.pop())
+        return sum(end.result for end in ends)
+
+    up, down = engine.queue("up"), engine.queue("down")
+    async with Worker(up), Worker(down):
+        job = await up.enqueue("sum", 5)
+        with pytest.raises(JobFailed):
+            await job.result(30)
+        await up.operations.retry(job.id)
+        assert await job.result(30) == 5
 
 
 async def test_a_worker_that_dies_with_a_child_costs_the_child_a_stall_and_its_parent_nothing(

@@ -9,12 +9,12 @@
 --                    mode 'return' (default) hands back an existing job of that id, 'rerun_finished' replaces an ended
 --                    one; unique_mode throttle | debounce | keep_last, none: wait; owner is noted where the job is
 --                    joined; fields is a flat list of further entry fields;
---                    parent is '<queue> <id> <key>' of the job that waits for this one, which has an id then; line has a
---                    line '<queue> <id>' for each that waits for that one, and so on: where this job would be one of them,
---                    or would wait for the unique key of one, nothing is stored, and its parent is told that it failed;
---                    children, of
---                    a new job with an id and neither key nor delay, are flat threes as `add_children` takes them: it
---                    is blocked until they have ended
+--                    parent is '<queue> <id> <key> <token>' of the job that waits for this one, which has an id then, the
+--                    token new where a child is asked for anew; line has a line '<queue> <id>' for each that waits for
+--                    that one, and so on: where this job would be one of them, or would wait for the unique key of one,
+--                    nothing is stored, and its parent is told that it failed; children, of a new job with an id and
+--                    neither key nor delay, are flat threes as `add_children` takes them: it is blocked until they have
+--                    ended
 --         name       of the job
 --         payload    JSON text, never read here
 -- Returns {ids, existing}: the ids in order, and the positions (from 1) of those that existed already; or {'full',

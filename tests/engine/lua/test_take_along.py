@@ -16,7 +16,9 @@ async def test_the_wish_is_noted_where_there_are_children_and_ends_with_the_pare
     assert await ground.command("HGET", ground.key("families"), "mum tree") == b"remove"
     await ground.settle(outcome(claim))
     assert await ground.command("EXISTS", ground.key("families")) == 0
-    assert await outgoing(ground) == ({}, {}, {})
+    assert await outgoing(ground) == ({}, {}, {"far mum.c0 mum c0": "remove if ours"})
+    await ground.run(scripts.SENT, "felled", "far mum.c0 mum c0", "")
+    await ground.run(scripts.LEAVE, "ana")
 
 
 async def test_a_key_of_a_wrong_type_refuses_the_call(ground: Ground, refused_unchanged: RefusedUnchanged) -> None:

@@ -9,7 +9,7 @@ if has_families then
   redis.call('HLEN', root .. 'felled')
 end
 
--- Notes how children ended, for their parents: `parents` maps a child to lines of '<queue> <parent> <key>', and
+-- Notes how children ended, for their parents: `parents` maps a child to lines of '<queue> <parent> <key> <token>', and
 -- `handover` maps such a line to the child's record until the parent's queue has been told.
 local function hand_over(ids, records)
   if not has_parents then return end
@@ -33,7 +33,8 @@ local function any_outgoing()
 end
 
 -- Forgets the children of parents that have ended, with their results. Those that go on are let go, or taken along where
--- `families` says so for '<parent> tree': `felled` maps '<queue> <child> <parent> <key>' to 'cancel' or 'remove'.
+-- `families` says so for '<parent> tree': `felled` maps '<queue> <child> <parent> <key>' to 'cancel' or 'remove', and ' if
+-- ours' where it is not known that the child was stored.
 local function forget_families(ids)
   if not has_families then return end
   for _, id in ipairs(ids) do
@@ -44,9 +45,9 @@ local function forget_families(ids)
         local all = redis.call('HGETALL', children)
         for i = 1, #all, 2 do
           local unsent = redis.call('HDEL', root .. 'planned', id .. ' ' .. all[i]) == 1
-          if tree and not unsent and redis.call('HEXISTS', ends, all[i]) == 0 then
+          if tree and redis.call('HEXISTS', ends, all[i]) == 0 then
             local child = string.match(all[i + 1], '^%d+ %a+ (.*)$')
-            redis.call('HSET', root .. 'felled', child .. ' ' .. id .. ' ' .. all[i], tree)
+            redis.call('HSET', root .. 'felled', child .. ' ' .. id .. ' ' .. all[i], unsent and tree .. ' if ours' or tree)
           end
         end
       end
