@@ -24,7 +24,7 @@ from dhanam_jobs.engine import errors, events, pytest_plugin, testing
 #: Public by their names, but there for the engine's other parts and not for users.
 INNER = {
     "Engine": "run link listener time_moved announce_queue check_accepting stop_accepting claim_for",
-    "Queue": "forget_announced close store enqueue_while_draining enqueue_parent_while_draining",
+    "Queue": "forget_announced close store enqueue_while_draining",
     "SyncEngine": "run call read time_override",
     "ManualClock": "set follow",
     "RetryPolicy": "to_option overridden",

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.model.field import Claim, Field
+    from tests.model.parts import Job
 
 
-def judge(field: Field, worker: str, want: int, fair: int, claims: list[Claim]) -> None:
-    """Fails where a worker that wanted so many jobs, `fair` of them the oldest, should have been given others."""
+def judge(field: Field, worker: str, want: int, fair: int, claims: list[Claim], late: list[Job]) -> None:
+    """Fails where a worker that wanted so many jobs, `fair` of them the oldest, should have been given others. `late`
+    were found to have expired."""
     book = field.book
     turns = book.turns
     room, _ = turns.room_of_queue(want, book.count("active"), book.now) if want else (0, None)
+    if late and not room:
+        field.expect("what expired although there was no room", [job.id for job in late], [])
     found = [(one.place, one.id) for one in claims]
-    if not turns.lines:
+    if not turns.lines and not (fair and late):
         oldest = _oldest(field, min(fair, room))
         field.expect("what was claimed", found, book.claim(room, oldest))
     elif fair:
@@ -23,6 +27,11 @@ def judge(field: Field, worker: str, want: int, fair: int, claims: list[Claim]) 
     else:
         _by_levels(field, room, claims)
     _note(field, worker, claims)
+
+
+def _is_late(job: Job, now: int) -> bool:
+    begun = any(name in job.fields for name in ("attempt", "stalls", "snoozes"))
+    return "expires" in job.fields and int(job.fields["expires"]) <= now and not begun
 
 
 def _oldest(field: Field, count: int) -> list[str]:
@@ -106,6 +115,7 @@ def _note(field: Field, worker: str, claims: list[Claim]) -> None:
     book, turns = field.book, field.book.turns
     for one in claims:
         job = book.jobs[one.id]
+        field.expect(f"whether {one.id} was too late", _is_late(job, book.now), False)
         if job.key:
             code = job.level * 2 + (not job.front)
             field.expect(f"who waits since before {job.key} had its last turn", turns.passed_over(job.key, code), None)

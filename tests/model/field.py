@@ -164,6 +164,9 @@ class Field:
         if problems:
             raise Mismatch(f"inspect says: {'; '.join(problems)}")
 
+    async def end(self) -> None:
+        """All that is to be true was looked at."""
+
     def _always(self, before: Seen) -> None:
         book, picture = self.book, self.seen.picture
         live = [job_id for stream in picture["streams"].values() for job_id, _, _ in stream]

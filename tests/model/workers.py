@@ -55,7 +55,7 @@ def _any_hand(field: Field, rng: Random) -> str | None:
     return rng.choice(sorted(field.hands)) if field.hands else None
 
 
-def _claims(reply: list[Any]) -> list[Claim]:
+def claims_of(reply: list[Any]) -> list[Claim]:
     claims = []
     for place, entries in zip(reply[4::2], reply[5::2], strict=True):
         for entry, flat in entries:
@@ -161,8 +161,8 @@ async def _trip(
     if outcomes and paused:
         field.expect("what a paused queue says", reply[3], b"paused")
     expired = _expire(field, reply)
-    claims = _claims(reply) if len(reply) > 4 else []
-    judge(field, name, 0 if paused else want, fair, claims)
+    claims = claims_of(reply) if len(reply) > 4 else []
+    judge(field, name, 0 if paused else want, fair, claims, expired)
     for one in claims:
         field.expect(f"the fields of {one.id}", one.fields, book.jobs[one.id].fields)
     book.finish("failed", [book.ended(one, "failed", 0) for one in expired])
@@ -187,6 +187,7 @@ def _expire(field: Field, reply: list[Any]) -> list[Job]:
         told = (job.state, bool(started), int(job.fields.get("expires", book.now + 1)) <= book.now)
         field.expect(f"that {job.id} may expire", told, ("waiting", False, True))
         book.take_out(job)
+        book.turns.ready.pop(job.key, None)  # that was its key's turn
     return late
 
 
@@ -250,7 +251,7 @@ async def _recover(field: Field, name: str) -> None:
     row = field.book.workers[name]
     field.expect("what recover says", (reply[0], reply[2].decode(), reply[3]), (b"ok", row.verdicts, row.settled))
     row.call = hand.call
-    claims = _claims(reply)
+    claims = claims_of(reply)
     wanted = [
         (place, job_id)
         for place in field.book.places()
