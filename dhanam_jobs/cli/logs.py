@@ -48,7 +48,8 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("alembic", "asyncio", "httpcore2", "httpx2", "uvicorn.error"):
+    # Some of these would write every statement with its values, whose secrets no name gives away.
+    for chatty in ("aiosqlite", "alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
