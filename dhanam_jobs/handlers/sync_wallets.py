@@ -1,7 +1,7 @@
 """The job `sync-wallets`: balances and history of read-only wallets, of one user or of all, one child job each.
 
 What a wallet's sync does is syncs/'s. One wallet that fails leaves the others alone; the job says so by failing at its
-end where trying again may help, and by its counts where not.
+end where trying again may help, and by its counts where not. When nothing more is tried, the space's members are told.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import msgspec
 
 from dhanam_jobs.engine import Child, JobContext, Registry
 from dhanam_jobs.handlers.envelope import envelope_of
+from dhanam_jobs.handlers.queues import QUEUES
 
 if TYPE_CHECKING:
-    from dhanam_jobs.handlers.providers import Providers
+    from dhanam_jobs.handlers.providers import ProviderError, Providers
     from dhanam_jobs.handlers.store import Store
     from dhanam_jobs.handlers.store.wallets import Wallet
 
 JOB_NAME: Final = "sync-wallets"
 TIMEOUT_S: Final = 900.0
+_ATTEMPTS: Final = next(row.retry.attempts for row in QUEUES if row.name == "sync-transactions")
 
 
 class SyncWallets(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -41,6 +43,13 @@ class WalletsSynced(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     transactions: int = 0
     missing_prices: list[str] = []
     failures: list[str] = []
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """A wallet that could not be synced, and why."""
+
+    wallet: Wallet
+    error: ProviderError
 
 
 class Resources(Protocol):
@@ -66,15 +75,38 @@ def register(registry: Registry) -> None:
 
 async def sync_wallets(ctx: JobContext, payload: SyncWallets) -> WalletsSynced:
     """Run the job."""
-    from dhanam_jobs.handlers.providers import ProviderError, as_signal
+    from dhanam_jobs.handlers.providers import ProviderError, as_signal, rest_of
 
     resources: Resources = ctx.resources
     if payload.user_id is None:
         return await _all_users(ctx, resources.store)
+    troubles: list[Trouble] = []
     try:
-        return await sync_wallets_of(resources.store, resources.providers, payload.user_id)
+        result = await sync_wallets_of(resources.store, resources.providers, payload.user_id, troubles)
     except ProviderError as error:
+        await _tell(ctx, troubles, last=ctx.attempt >= _ATTEMPTS and rest_of(error) is None)
         raise as_signal(error) from error
+    await _tell(ctx, troubles, last=True)
+    return result
+
+
+async def _tell(ctx: JobContext, troubles: list[Trouble], *, last: bool) -> None:
+    """Write to the members of the wallets' spaces about those for which nothing more will be tried by itself."""
+    from dhanam_jobs.handlers.mail import notices
+    from dhanam_jobs.handlers.mail.letters import AccountHealth
+
+    spaces: dict[str, dict[str, AccountHealth]] = {}
+    for each in troubles:
+        if each.error.permanent or last:
+            row = AccountHealth(
+                type="connection_error",
+                account_id=each.wallet.account_id,
+                account_name=each.wallet.name[:200],
+                message=each.error.reason[:500],
+            )
+            spaces.setdefault(each.wallet.space_id, {}).setdefault(row.account_id, row)
+    for space_id, rows in spaces.items():
+        await notices.connection_health(ctx, space_id=space_id, accounts=list(rows.values()))
 
 
 async def _all_users(ctx: JobContext, store: Store) -> WalletsSynced:
@@ -94,12 +126,14 @@ async def _all_users(ctx: JobContext, store: Store) -> WalletsSynced:
     )
 
 
-async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> WalletsSynced:
-    """Sync the wallets of a user's spaces.
+async def sync_wallets_of(
+    store: Store, providers: Providers, user_id: str, troubles: list[Trouble] | None = None
+) -> WalletsSynced:
+    """Sync the wallets of a user's spaces; what is wrong with which of them is added to `troubles`.
 
     Raises the first ProviderError that trying again may mend, after all wallets have had their turn.
     """
-    from dhanam_jobs.handlers.providers import BudgetSpent, CircuitOpen, ProviderError, RateLimited
+    from dhanam_jobs.handlers.providers import ProviderError, rest_of
     from dhanam_jobs.handlers.syncs.eth_scan import scan_ethereum
     from dhanam_jobs.handlers.syncs.wallets import sync_wallet
 
@@ -109,13 +143,16 @@ async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> W
     missing: set[str] = set()
     transactions = synced = 0
 
-    async def failed(name: str, account_ids: list[str], error: ProviderError) -> None:
+    async def failed(name: str, concerned: list[Wallet], error: ProviderError) -> None:
         failures.append(f"{name}: {error}")
-        if isinstance(error, BudgetSpent | CircuitOpen | RateLimited):
+        if rest_of(error) is not None:
             # Nothing is wrong with the wallets.
             again.append(error)
             return
-        await store.provider_connections.set_account_states(account_ids, "error", str(error))
+        ids = [wallet.account_id for wallet in concerned]
+        await store.provider_connections.set_account_states(ids, "error", str(error))
+        if troubles is not None:
+            troubles.extend(Trouble(wallet, error) for wallet in concerned)
         if not error.permanent:
             again.append(error)
 
@@ -123,7 +160,7 @@ async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> W
         try:
             one = await sync_wallet(store, providers, wallet)
         except ProviderError as error:
-            await failed(f"account {wallet.account_id}", [wallet.account_id], error)
+            await failed(f"account {wallet.account_id}", [wallet], error)
             continue
         synced += 1
         transactions += one.transactions
@@ -133,7 +170,8 @@ async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> W
         try:
             scanned = await scan_ethereum(store, providers, demo=demo)
         except ProviderError as error:
-            await failed("the chain's history", _ids(wallets, "eth", demo), error)
+            concerned = [wallet for wallet in wallets if wallet.coin == "eth" and wallet.is_demo is demo]
+            await failed("the chain's history", concerned, error)
             continue
         transactions += scanned.transactions
         missing |= {"ETH"} if scanned.missing_price else set()
@@ -147,7 +185,3 @@ async def sync_wallets_of(store: Store, providers: Providers, user_id: str) -> W
         missing_prices=sorted(missing),
         failures=failures,
     )
-
-
-def _ids(wallets: list[Wallet], coin: str, demo: bool) -> list[str]:
-    return [wallet.account_id for wallet in wallets if wallet.coin == coin and wallet.is_demo is demo]

@@ -22,6 +22,7 @@ class Wallet(msgspec.Struct, frozen=True):
     """
 
     account_id: str
+    name: str
     space_id: str
     timezone: str
     is_demo: bool
@@ -38,6 +39,7 @@ class Wallet(msgspec.Struct, frozen=True):
 _QUERY = (
     sa.select(
         accounts.c.id,
+        accounts.c.name,
         accounts.c.space_id,
         spaces.c.timezone,
         spaces.c.is_demo,
@@ -100,5 +102,5 @@ class Wallets(TableQueries):
             if metadata.get("readOnly") is not True or metadata.get("deletedAt") or not isinstance(address, str):
                 continue
             coin = str(metadata.get("cryptoCurrency", "")).lower()
-            wallets.append(Wallet(row.id, row.space_id, row.timezone, row.is_demo, coin, address, metadata))
+            wallets.append(Wallet(row.id, row.name, row.space_id, row.timezone, row.is_demo, coin, address, metadata))
         return wallets

@@ -327,6 +327,30 @@ async def test_wallets_of_all_are_children_by_user(bank: Bank, works: Works) -> 
     assert len(bank.world.asked_of("/bitcoin/address/1BoatSLRHtKNngkdXEeobR76b53LETtpyT/txs")) == 2
 
 
+async def test_wallets_that_need_a_person_are_told_once_to_the_spaces_members(
+    bank: Bank, works: Works, wait_until: WaitUntil
+) -> None:
+    """A coin that nobody here knows, however often it is met; a node's outage is tried again first."""
+    for account_id, coin in (("odd", "doge"), ("cold", "btc")):
+        metadata = {"readOnly": True, "cryptoCurrency": coin, "address": "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"}
+        wallet = {"id": account_id, "space_id": "home", "name": account_id.title(), "type": "crypto"}
+        await bank.store.accounts.upsert([{**wallet, "metadata": metadata}])
+    bank.world.bitcoin["1BoatSLRHtKNngkdXEeobR76b53LETtpyT"] = []
+
+    for _ in range(2):
+        result = await (await works.queue.enqueue(SyncWallets("ana"))).result(timeout=20)
+        assert (result["synced"], result["errors"]) == (1, 1)
+    bank.world.faults.append(Fault(path="/bitcoin", status=503))
+    outage = await works.queue.enqueue(SyncWallets("ana"))
+    await wait_until(lambda: _state(outage, JobState.DELAYED), "the outage is tried again later")
+
+    async with Worker(works.letters, resources=works.resources):
+        await wait_until(lambda: _completed(works.letters, 1), "the notice is worked off")
+    (letter,) = [path.read_text() for path in works.outbox.rglob("*.eml")]
+    assert "Odd" in letter
+    assert "Cold" not in letter
+
+
 async def _rests(works: Works, key: str) -> bool:
     return bool((await works.queue.limits.of_key(key)).free_in)
 
