@@ -108,7 +108,7 @@ async def test_the_demo_syncs_from_the_sandbox_and_from_nowhere_else(store: Stor
         again = await _sync_everything(store, providers)
 
     assert {name: (r.accounts, r.transactions, r.removed, r.skipped) for name, r in first.items()} == {
-        "conn_belvo": (3, 96, 0, 1),
+        "conn_belvo": (3, 96, 0, 2),
         "conn_bitso": (6, 260, 0, 0),
         "conn_plaid": (3, 59, 0, 0),
     }

@@ -84,7 +84,8 @@ def _balances() -> list[Json]:
         for currency, total in held.items()
     ]
     # Coins that were never held are told as well, and fields that nobody announced.
-    return [*rows, {"currency": "xrp", "total": "0.00000000", "available": None, "locked": None, "note": {"new": True}}]
+    never: Json = {"total": "0.00000000", "available": None, "locked": None}
+    return [*rows, {**never, "currency": "xrp", "note": {"new": True}}, {**never, "currency": "zzz9"}]
 
 
 def _tickers() -> list[Json]:
@@ -202,8 +203,9 @@ def _belvo_transactions(today: dt.date) -> list[Json]:
                 "observations": None,
             }
         )
-    # A bank that sends the same movement twice, and one that has no amount.
-    return [*rows, rows[5], {**rows[6], "id": "belvo-odd", "amount": None}]
+    # A bank that sends the same movement twice, one that has no amount, and one that no bank could hold.
+    odd = [{**rows[6], "id": "belvo-odd", "amount": None}, {**rows[7], "id": "belvo-huge", "amount": 1e30}]
+    return [*rows, rows[5], *odd]
 
 
 def _plaid_item(today: dt.date) -> PlaidItem:
@@ -250,7 +252,9 @@ def _plaid_item(today: dt.date) -> PlaidItem:
                     "transaction_id": f"plaid-{number:04d}",
                     "account_id": "plaid-card" if number % 3 == 2 else "plaid-checking",
                     "amount": (-640.0 if shop == "Client Payment" else 45.5) - number * 0.25,
-                    "iso_currency_code": "USD",
+                    # One was paid in points, a currency that nobody else knows.
+                    "iso_currency_code": None if number == 7 else "USD",
+                    "unofficial_currency_code": "PTS" if number == 7 else None,
                     "date": (today - dt.timedelta(days=62 - number)).isoformat(),
                     "authorized_date": None,
                     "name": f"{shop.upper()} #{number:03d}",
