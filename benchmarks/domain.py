@@ -1,17 +1,24 @@
-"""Measures what the handlers do to many rows: categorisation's speed and memory, and how right what is learned is.
+"""Measures what the handlers do to many rows: how fast they categorise, import and value, in how much memory, and how
+right what is learned is.
 
-Run as `python -m benchmarks.domain learned` or `python -m benchmarks.domain categorize DATABASE_URL`.
+Run as `python -m benchmarks.domain learned`; or as `… categorize`, `… import`, `… snapshots` with the address of an
+empty database.
 """
 
 from __future__ import annotations
 
 import asyncio
+import csv
+import datetime as dt
 import json
+import random
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -20,6 +27,7 @@ from benchmarks.household import Line, statement
 
 ROWS: Final = 100_000
 RULES: Final = 200
+ACCOUNTS: Final = 10_000
 HELD_OUT: Final = 0.25
 """The last quarter of each history is guessed from the quarters before."""
 
@@ -86,20 +94,105 @@ async def _categorize(database_url: str, rows: int, rules: int) -> dict[str, Any
             await store.transactions.insert_new(
                 "account", [_row(NewTransaction, f"{start}-{n}", line) for n, (line, _) in enumerate(made)]
             )
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.monotonic()
-        done = await categorize_space(store, "space")
-        seconds = time.monotonic() - started
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        done, figures = await _timed(lambda: categorize_space(store, "space"), rows)
     return {
         "database": database_url.partition(":")[0],
         "rows": done.total,
         "rules": rules,
         "categorized": done.categorized,
+        **figures,
+    }
+
+
+async def _timed(run: Callable[[], Awaitable[Any]], rows: int) -> tuple[Any, dict[str, Any]]:
+    """The run's result, and its figures; memory is the process's highest, this run and what went before included."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    result = await run()
+    seconds = time.monotonic() - started
+    return result, {
         "seconds": round(seconds, 2),
-        "rows per second": round(done.total / seconds),
-        "peak MB": round(after / 1024),
+        "rows per second": round(rows / seconds),
+        "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "peak MB before the run": round(before / 1024),
+    }
+
+
+@main.command("import")
+@click.argument("database_url")
+@click.option("--rows", default=ROWS, show_default=True)
+def import_(database_url: str, rows: int) -> None:
+    """Import a bank statement of ROWS rows, then the same file again; the database must be empty."""
+    click.echo(json.dumps(asyncio.run(_import(database_url, rows)), indent=2))
+
+
+async def _import(database_url: str, rows: int) -> dict[str, Any]:
+    from dhanam_jobs.handlers.statements import import_statement
+    from dhanam_jobs.handlers.store import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statement.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Fecha", "Descripción", "Importe"])
+            for number, (line, _) in enumerate(statement(1, rows)):
+                writer.writerow([line.day.isoformat(), f"{line.description} {number}", line.amount])
+        async with await Store.open(database_url) as store:
+            async with store.transaction() as tx:
+                await tx.spaces.upsert([{"id": "space", "name": "Casa"}])
+                await tx.accounts.upsert([{"id": "account", "space_id": "space", "name": "Débito", "type": "checking"}])
+
+            def run() -> Awaitable[Any]:
+                return import_statement(store, path, space_id="space", account_id="account")
+
+            first, new = await _timed(run, rows)
+            second, known = await _timed(run, rows)
+        size = path.stat().st_size
+    assert (first.inserted, second.known) == (rows, rows), (first.errors[:3], second.errors[:3])
+    about = {"database": database_url.partition(":")[0], "rows": rows, "file MB": round(size / 1e6, 1)}
+    return {**about, "all new": new, "all known": known}
+
+
+@main.command()
+@click.argument("database_url")
+@click.option("--accounts", default=ACCOUNTS, show_default=True)
+def snapshots(database_url: str, accounts: int) -> None:
+    """Value a space of so many ACCOUNTS in four currencies, twice on one day; the database must be empty."""
+    click.echo(json.dumps(asyncio.run(_snapshots(database_url, accounts)), indent=2))
+
+
+async def _snapshots(database_url: str, accounts: int) -> dict[str, Any]:
+    from dhanam_jobs.handlers.store import Store
+    from dhanam_jobs.handlers.valuations import take_snapshot
+
+    chance, today = random.Random(1), dt.date(2026, 11, 1)
+    rows = [
+        {
+            "id": f"account-{number:05}",
+            "space_id": "space",
+            "name": f"Cuenta {number}",
+            "type": chance.choice(["checking", "savings", "investment", "credit"]),
+            "currency": chance.choice(["MXN", "MXN", "USD", "EUR", "CAD"]),
+            "balance": Decimal(chance.randint(-(10**7), 10**9)) / 100,
+        }
+        for number in range(accounts)
+    ]
+    async with await Store.open(database_url) as store:
+        async with store.transaction() as tx:
+            await tx.spaces.upsert([{"id": "space", "name": "Casa"}])
+            await tx.accounts.upsert(rows)
+        rates = {"MXN": Decimal("18.4"), "EUR": Decimal("0.86"), "CAD": Decimal("1.4")}
+        await store.exchange_rates.write("USD", today, rates, "made up", demo=False)
+        space = await store.spaces.get("space")
+        assert space is not None
+        first, new = await _timed(lambda: take_snapshot(store, space, today, today), accounts)
+        second, known = await _timed(lambda: take_snapshot(store, space, today, today), accounts)
+    assert (first.created, second.updated, first.failures) == (accounts, accounts, [])
+    return {
+        "database": database_url.partition(":")[0],
+        "accounts": accounts,
+        "the first of the day": new,
+        "a second one": known,
     }
 
 
