@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dhanam_jobs.engine.middleware import Run
 
 log = structlog.get_logger("dhanam_jobs.runs")
+_level = logging.getLogger("dhanam_jobs.runs")
 
 # Looked through only where a line is written.
 _payload: contextvars.ContextVar[Any] = contextvars.ContextVar("payload")
@@ -56,7 +58,8 @@ class Journal(Middleware):
             )
             raise
         else:
-            log.debug("run_ended", duration_ms=_since(began))
+            if _level.isEnabledFor(logging.DEBUG):  # structlog would make the line before it is thrown away
+                log.debug("run_ended", duration_ms=_since(began))
             return result
         finally:
             # Reset, not unbound: a slot whose context is as it was serves the next job without a new task.
