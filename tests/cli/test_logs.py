@@ -55,6 +55,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     with monkeypatch.context() as patch:
         patch.setattr("sys.stderr", found.stream)
         configure_logs("debug")
+        # A logger that is kept would go on writing here in the tests that follow.
+        structlog.configure(cache_logger_on_first_use=False)
     yield found
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -96,6 +96,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     with monkeypatch.context() as patch:
         patch.setattr("sys.stderr", stream)
         configure_logs("debug")
+        # A logger that is kept would go on writing here in the tests that follow.
+        structlog.configure(cache_logger_on_first_use=False)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
