@@ -5,7 +5,7 @@ Starting Redis, flushing it and reading its counters is left to measure.py.
 Usage: python -m benchmarks.ours MODE OPTIONS
   MODE     enqueue-single | enqueue-bulk | drain | latency-worker | latency-producer
   OPTIONS  JSON object: host, port, jobs; in_flight (enqueue-single); chunk (enqueue-bulk);
-           concurrency (drain, latency-worker); interval_ms (latency-producer)
+           concurrency (drain, latency-worker); prefetch (drain); interval_ms (latency-producer)
 """
 
 import asyncio
@@ -33,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
     in_flight: int = 100
     chunk: int = 1000
     concurrency: int = 100
+    prefetch: int = 0
     interval_ms: int = 5
 
 
@@ -118,7 +119,7 @@ async def drain(options: Options) -> None:
         tally.finish()
 
     async with connected(options, noop) as queue:
-        async with Worker(queue, concurrency=options.concurrency):
+        async with Worker(queue, concurrency=options.concurrency, prefetch=options.prefetch):
             await tally.ended.wait()
         stats = await queue.stats()
     write(

@@ -47,7 +47,7 @@ def workers(as_json: bool) -> None:
             (
                 f"{process.host}:{process.pid}",
                 worker.queue,
-                f"{len(worker.running)}/{worker.concurrency}",
+                f"{len(worker.running)}/{worker.concurrency}" + (f"+{worker.prefetch}" if worker.prefetch else ""),
                 since(worker.started_ms),
                 since(worker.beat_ms),
                 "" if worker.loop_lag_ms is None else f"{worker.loop_lag_ms:.0f}",

@@ -142,7 +142,7 @@ class JobContext:
         self, job: Any, payload: Any = None, *, children: Sequence[Child], queue: str | None = None, **options: Any
     ) -> Job:
         """Stores another job that waits for its children first, as `Queue.enqueue_parent`; queue as `enqueue`, also
-        while the process drains."""
+        while the process drains. Raises as `enqueue`, and CircularWait."""
         own = self._place.queue
         if queue is None and not isinstance(job, str):
             queue = own.engine.registry.taking(type(job)).queue

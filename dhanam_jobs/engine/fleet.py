@@ -26,8 +26,9 @@ class RunningJob(msgspec.Struct, frozen=True):
 
 class WorkerInfo(msgspec.Struct, frozen=True):
     """One worker of one queue. `beat_ms` is its last sign of life; `loop_lag_ms` how late its event loop was turning
-    then (None before the first beat); `running` what it holds now, at most a thousand jobs. `concurrency` and `paused`
-    are those of its last beat. Times are Redis's."""
+    then (None before the first beat); `running` what it has claimed now, at most a thousand jobs; `held` how many of
+    them waited for a slot at its last beat, at most `prefetch`. `concurrency` and `paused` are those of its last beat.
+    Times are Redis's."""
 
     name: str
     queue: str
@@ -38,6 +39,8 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     beat_ms: int
     loop_lag_ms: float | None
     running: list[RunningJob]
+    prefetch: int = 0
+    held: int = 0
     paused: bool = False
 
 
@@ -105,6 +108,8 @@ def _worker(queue: str, name: str, beat: bytes, row: list[bytes], claims: list[A
         started_ms=int(fields.get(b"started_ms", 0)),
         beat_ms=int(float(beat)),
         loop_lag_ms=doing.get("loop_lag_ms"),
+        prefetch=int(about.get("prefetch", 0)),
+        held=len(doing.get("held", ())),
         running=[
             RunningJob(job_id.decode("utf-8", "replace"), job_name.decode("utf-8", "replace"), now_ms - idle_ms)
             for job_id, job_name, idle_ms in zip(claims[::3], claims[1::3], claims[2::3], strict=True)

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 class Message(msgspec.Struct, omit_defaults=True):
     """What a worker may be told: to cancel a claim (`cancel` is the job's id), to pause or go on, to run `concurrency`
-    jobs at once, to drain, or that there are families to be told (`deliver`)."""
+    jobs at once, to drain, that there are families to be told (`deliver`), or to let go what it holds and has not begun
+    (`release`)."""
 
     cancel: str | None = None
     place: str = ""
@@ -37,6 +38,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     concurrency: int | None = None
     drain: bool = False
     deliver: bool = False
+    release: bool = False
 
 
 class Mark(msgspec.Struct):

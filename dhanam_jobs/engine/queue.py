@@ -186,7 +186,7 @@ class Queue:
     async def enqueue_parent_while_draining(
         self, job: str | Any, payload: Any = None, *, children: Sequence[Child], **options: Unpack[EnqueueOptions]
     ) -> Job:
-        """`enqueue_parent` for running jobs: what they enqueue is accepted to the end."""
+        """`enqueue_parent` for running jobs: what they enqueue is accepted to the end. Raises as it, not Draining."""
         return await self._store_parent(
             parent_request(self.engine.registry, self.name, job, payload, children, options)
         )

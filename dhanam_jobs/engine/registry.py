@@ -40,7 +40,8 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     `timeout` in seconds for one attempt; `delay` and `expires` in seconds as in `EnqueueOptions`. `max_length` jobs may
     be waiting, delayed, blocked or parked before enqueue refuses more; `limit` holds for all jobs of the queue together
     and `key_limit` for those of each key. None leaves a limit as it is in Redis. `concurrency` is 1 to 1000, `priority`
-    0 (most urgent) to 9; a job that loses its worker more than `max_stalls` times is failed. Raises ConfigurationError.
+    0 (most urgent) to 9; a job that loses its worker more than `max_stalls` times is failed. A worker claims `prefetch`
+    jobs, 0 to 1000, more than it has slots free. Raises ConfigurationError.
     """
 
     name: str
@@ -55,10 +56,12 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_length: int | None = None
     limit: Limit | None = None
     key_limit: Limit | None = None
+    prefetch: int = 0
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
         check_concurrency(self.concurrency)
+        check_prefetch(self.prefetch)
         if type(self.max_stalls) is not int or self.max_stalls < 0:
             raise ConfigurationError(f"max_stalls {self.max_stalls!r}: wanted a whole number of at least 0")
         check_priority(self.priority)
@@ -116,6 +119,13 @@ def check_concurrency(concurrency: int) -> int:
     if type(concurrency) is not int or not 1 <= concurrency <= 1000:
         raise ConfigurationError(f"concurrency {concurrency!r}: wanted a whole number from 1 to 1000")
     return concurrency
+
+
+def check_prefetch(prefetch: int) -> int:
+    """Returns the number, or raises ConfigurationError."""
+    if type(prefetch) is not int or not 0 <= prefetch <= 1000:
+        raise ConfigurationError(f"prefetch {prefetch!r}: wanted a whole number from 0 to 1000")
+    return prefetch
 
 
 class JobType:
@@ -226,6 +236,7 @@ class Registry:
         max_length: int | None = None,
         limit: Limit | None = None,
         key_limit: Limit | None = None,
+        prefetch: int = 0,
     ) -> QueueConfig:
         """Adds a queue, or replaces the row that naming it in a job has made. Arguments and errors as in
         `QueueConfig`."""
@@ -242,6 +253,7 @@ class Registry:
             max_length=max_length,
             limit=limit,
             key_limit=key_limit,
+            prefetch=prefetch,
         )
         self._queues[name] = row
         self.version += 1

@@ -131,13 +131,22 @@ class Slots:
                 self._woken = True
                 return
 
+    def held(self) -> list[str]:
+        """The claims that wait for a slot, `<place> <entry>`. May be called by a thread."""
+        return [f"{claim.place} {claim.entry.decode()}" for claim in self.ready.copy()]
+
     # -- interruptions --------------------------------------------------------------------------------------------
+
+    def release_ready(self) -> None:
+        """What has not begun goes back to the queue, in the order in which it was claimed."""
+        while self.ready:
+            self._outcomes.append(self._executor.released(self.ready.popleft()))
+        self._wake.set()
 
     def release(self) -> None:
         """Interrupts everything; what had not begun, and what ends by it, goes back to the queue."""
         self.releasing = True
-        while self.ready:
-            self._outcomes.append(self._executor.released(self.ready.popleft()))
+        self.release_ready()
         for slot in self.table:
             self._interrupt(slot, Cause.RELEASED)
         self._wake.set()

@@ -37,7 +37,7 @@ from .link import Backoff, Unreachable, sleep_or
 from .manual_clock import LEASES_UNTIL_MS
 from .meter import Meter
 from .queue import Queue
-from .registry import QueueConfig, check_concurrency
+from .registry import QueueConfig, check_concurrency, check_prefetch
 from .resources import ResourceScope
 from .slots import Slots
 from .sweeper import Sweeper
@@ -60,13 +60,16 @@ class Worker:
     handed to every handler as `ctx.resources`, and closed after the last (`ResourceScope` says what may be given).
     Leaving the block stops claiming, gives running jobs `drain_timeout` seconds, and releases the rest.
 
+    `prefetch` (0 to 1000; default: the queue's row, 0) jobs more than there are free slots are claimed, and held until
+    one is free; they go back to the front when the worker or the queue is paused, or the worker stops.
+
     `on_drain` is called when an operator tells this worker to drain; without it, the worker stops claiming. `heart` and
     `sweeper` are a Supervisor's to share; alone, a worker brings its own: it is dead when it has not beaten for
     `lease_ms`, and sweeps every `sweep_ms`. Raises ConfigurationError; entering raises EngineUnavailable where Redis
     doesn't answer, and what opening the resources raises.
 
     Attributes: `name` (a new one where it was declared dead and came back), `queue`, `config` (the queue's row),
-    `concurrency`, `paused`.
+    `concurrency`, `prefetch`, `paused`.
 
     From 32 slots on, half of them are worked by a twin, a second worker in the same process with a row, claims and
     trips of its own: while Redis answers the one, the other runs jobs.
@@ -84,10 +87,12 @@ class Worker:
         lease_ms: int = defaults.LEASE_MS,
         sweep_ms: int = defaults.SWEEP_MS,
         on_drain: Callable[[], None] | None = None,
+        prefetch: int | None = None,
     ) -> None:
         self.queue = queue
         self.config: QueueConfig = queue.engine.registry.row_of(queue.name)
         self.concurrency = check_concurrency(self.config.concurrency if concurrency is None else concurrency)
+        self.prefetch = check_prefetch(self.config.prefetch if prefetch is None else prefetch)
         self.paused = False
         self.name = new_worker_name()
         self.fetched = 0.0
@@ -125,6 +130,7 @@ class Worker:
         self._dead = False
         self._debt = 0.0
         self._share = self.concurrency
+        self._ahead = self.prefetch
         self._twin: Worker | None = None
         self._is_twin = False
         self._pumping: asyncio.Task[None] | None = None
@@ -150,6 +156,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         if self._own_half():
             self._share = self.concurrency // 2
+            self._ahead = self.prefetch // 2
             self._twin = self._make_twin(self.concurrency - self._share)
         await self._begin(loop)
         self._slots.start(self._share)
@@ -196,6 +203,7 @@ class Worker:
             heart=self._heart,
             sweeper=self._sweeper,
             on_drain=self._on_drain,
+            prefetch=self.prefetch - self._ahead,
         )
         twin._is_twin = True
         twin.paused = self.paused
@@ -205,14 +213,14 @@ class Worker:
     def stop_claiming(self) -> None:
         """Takes no more jobs; what runs goes on."""
         self._claiming = False
-        self._wake.set()
+        self._release_held()
         if self._twin is not None:
             self._twin.stop_claiming()
 
     def pause(self) -> None:
         """This worker alone takes no more jobs until `resume`; what runs goes on."""
         self.paused = True
-        self._wake.set()
+        self._release_held()
         if self._twin is not None:
             self._twin.pause()
 
@@ -298,6 +306,13 @@ class Worker:
         if self._twin is not None:
             self._twin.hurry()
 
+    def _release_held(self) -> None:
+        # What was claimed beyond the free slots and has not begun; without prefetch, all that is claimed begins.
+        if self._ahead:
+            self._hand_out()
+            self._slots.release_ready()
+        self._wake.set()
+
     def _release_running(self) -> None:
         self._slots.release()
 
@@ -323,7 +338,8 @@ class Worker:
             log.warning("queue %s could not be noted in the registry: %s", self.queue.name, error)
 
     async def _register(self) -> None:
-        about = msgspec.json.encode({"host": socket.gethostname(), "pid": os.getpid(), "concurrency": self._share})
+        where = {"host": socket.gethostname(), "pid": os.getpid()}
+        about = msgspec.json.encode({**where, "concurrency": self._share, "prefetch": self._ahead})
         backoff = Backoff()
         while True:
             self.name = new_worker_name()
@@ -348,7 +364,8 @@ class Worker:
 
     def _doing(self) -> dict[str, Any]:
         # Read by the heart's thread, while the loop goes on.
-        return {**self._slots.doing(), "concurrency": self._share, "paused": self.paused}
+        doing = {**self._slots.doing(), "concurrency": self._share, "paused": self.paused}
+        return {**doing, "held": self._slots.held()} if self._ahead else doing
 
     def _declared_dead(self, name: str) -> None:
         if name == self.name:
@@ -382,8 +399,10 @@ class Worker:
             outcomes = self._outcomes[:_SETTLE_AT_MOST]
             if not outcomes:
                 self._hand_out()
-            free = self._share - self._occupied() if self._claiming and not self.paused else 0
-            want = free if outcomes or self._look else 0
+            claims = self._claiming and not self.paused
+            free = self._share - self._occupied() if claims else -self._ahead
+            # Who has no slot free asks for more only on a trip that is made anyway: others may have one.
+            want = free + self._ahead if outcomes or (self._look and free > 0) else 0
             if free > 0 and want == 0:
                 self._bell.free.set()
             else:
@@ -455,9 +474,11 @@ class Worker:
             await self._recover(outcomes, self._call)
             return
         if status == b"paused":
+            self._release_held()
             return
         self._settled(outcomes, reply[2])
         if reply[3] == b"paused":
+            self._release_held()
             return
         self._debt -= fair
         if len(reply) > 5 and reply[-2] == b"late":
@@ -507,6 +528,8 @@ class Worker:
                     self._outcomes.append(self._executor.cancelled(claim, reason[0]))
                 else:
                     ready.append(claim)
+        if self._ahead and not (self._claiming and not self.paused):
+            self._slots.release_ready()
         if ready:
             self._slots.pass_on()
 
@@ -553,6 +576,8 @@ class Worker:
             (self.pause if message.pause else self.resume)()
         if message.concurrency is not None:
             self.set_concurrency(message.concurrency)
+        if message.release:
+            self._release_held()
         if message.deliver:
             self.queue.courier.wake()
         if message.drain:

@@ -273,7 +273,7 @@ async def test_a_circle_that_no_queue_could_see_is_found_by_inspect(
         found: Any = await engine.redis.xrange(f"{own.root}:waiting:5")
         ((entry, _),) = found
         about = f"fail {other.name} {they}"
-        extra = {"id": they, "mode": "return", "parent": f"{own.name} {me} x"}
+        extra = {"id": they, "mode": "return", "parent": f"{own.name} {me} x 1"}
         text = {"queue": other.name, "level": 5, "extra": msgspec.json.encode(extra).decode(), "name": "work"}
         where = ("ghost", "waiting:5", entry, me)
         flat = ("x", about, msgspec.json.encode({**text, "payload": "1"}))

@@ -24,6 +24,7 @@ redis.call('HLEN', root .. 'index')
 redis.call('HLEN', root .. 'unique')
 redis.call('HLEN', root .. 'joined')
 redis.call('HLEN', root .. 'runs')
+redis.call('HLEN', root .. 'spared')
 redis.call('ZCARD', root .. 'cancelled')
 local cancelling = redis.call('HLEN', root .. 'cancelling') > 0
 local parked = redis.call('ZCARD', root .. 'parked')
@@ -71,6 +72,10 @@ if graced == 0 then
   for _, worker in ipairs(candidates) do
     if not living[worker] then
       redis.call('ZREM', root .. 'workers', worker)
+      -- What it said at its last beat to hold unbegun costs no stall.
+      local doing = redis.pcall('HGET', root .. 'worker:' .. worker, 'doing')
+      local held = type(doing) == 'string' and string.find(doing, '"held"', 1, true) and cjson.decode(doing).held or {}
+      for _, claim in ipairs(held) do redis.call('HSET', root .. 'spared', claim, worker) end
       redis.call('DEL', root .. 'worker:' .. worker, root .. 'inbox:' .. worker)
       tell(1, 'dead', worker)
       dead = dead + 1
@@ -78,6 +83,7 @@ if graced == 0 then
   end
 end
 
+local any_spared = redis.call('EXISTS', root .. 'spared') == 1
 local reclaimed, failed, records, freed = {}, {}, {}, {}
 local cancelled, cancelled_records = {}, {}
 
@@ -87,11 +93,19 @@ local function reclaim(place, entry)
   if not found then return give_back(place, {entry}) end
   redis.call('XDEL', root .. place, entry)
   give_back(place, {entry})
-  local stalls = 1
+  local stalls, spared = 0, 0
   for i = 1, #found[2], 2 do
-    if found[2][i] == 'stalls' then stalls = tonumber(found[2][i + 1]) + 1 end
+    if found[2][i] == 'stalls' then stalls = tonumber(found[2][i + 1]) end
+    if found[2][i] == 'spared' then spared = tonumber(found[2][i + 1]) end
   end
-  local id, fields, map = changed_fields(place, entry, found[2], {stalls = tostring(stalls)})
+  local changes
+  if any_spared and redis.call('HDEL', root .. 'spared', place .. ' ' .. entry) == 1 and spared < max_stalls then
+    changes = {spared = tostring(spared + 1)} -- it may have begun since that beat: only so often
+  else
+    stalls = stalls + 1
+    changes = {stalls = tostring(stalls)}
+  end
+  local id, fields, map = changed_fields(place, entry, found[2], changes)
   local level = string.sub(place, -1)
   local mark = cancelling and redis.call('HGET', root .. 'cancelling', id)
   local attempt = (tonumber(map.attempt) or 0) + 1
@@ -137,6 +151,7 @@ if graced == 0 then
     end
   end
 end
+if any_spared and more == 0 then redis.call('DEL', root .. 'spared') end -- what else it held had ended before
 finish('failed', failed, records, keep_failed)
 keep_untold(failed, records, 0)
 finish('cancelled', cancelled, cancelled_records, ARGV[9] or '')

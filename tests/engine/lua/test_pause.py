@@ -19,6 +19,18 @@ async def test_the_first_pause_counts_and_keeps_its_time(ground: Ground) -> None
     assert await ground.events() == [("paused", "")]
 
 
+async def test_a_worker_that_holds_more_than_it_runs_is_told_to_let_go(ground: Ground) -> None:
+    """One without prefetch is told nothing; nobody is told twice."""
+    await ground.run(scripts.REGISTER, "ana", '{"concurrency":5,"prefetch":20}')
+    await ground.run(scripts.REGISTER, "ben", '{"concurrency":5,"prefetch":0}')
+    await ground.run(scripts.PAUSE)
+    await ground.run(scripts.PAUSE)
+    assert await ground.command("LRANGE", ground.key("inbox:ana"), 0, -1) == [b'{"release":true}']
+    assert not await ground.command("EXISTS", ground.key("inbox:ben"))
+    for worker in ("ana", "ben"):
+        await ground.run(scripts.LEAVE, worker)
+
+
 @pytest.mark.parametrize("name", ["meta", "events"])
 async def test_a_wrong_type_pauses_nothing(ground: Ground, refused_unchanged: RefusedUnchanged, name: str) -> None:
     """The event stream is looked at first."""

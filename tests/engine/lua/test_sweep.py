@@ -235,3 +235,28 @@ async def test_a_lost_entry_of_a_dead_worker_is_let_go(ground: Ground, damage: K
     ground.now += LEASE
     assert (await ground.sweep())[2:4] == [0, 0]
     assert await ground.command("XINFO", "CONSUMERS", ground.key("waiting:5"), "workers") == []
+
+
+async def test_what_a_dead_worker_said_to_hold_unbegun_costs_no_stall_but_only_so_often(ground: Ground) -> None:
+    """What it ran counts one, and what was spared too often; a claim that it named and that has ended is forgotten."""
+    for _ in range(3):
+        await ground.enqueue()
+    seen = []
+    for _ in range(3):
+        await ground.register()
+        claims = await ground.claim()
+        held = [f"{place} {entry}" for place, entry, _ in claims[1:]]
+        await ground.run(scripts.BEAT, "ana", msgspec.json.encode({"held": [*held, "waiting:5 1-1"]}))
+        ground.now += LEASE
+        first, second = await ground.sweep(budget=2, stalls=2), await ground.sweep(budget=2, stalls=2)
+        assert (first[6], second[6]) == (1, 0)
+        assert not await ground.command("EXISTS", ground.key("spared"))
+        entries = await ground.entries("front:5")
+        seen.append([(fields.get("stalls"), fields.get("spared")) for fields in entries])
+    assert seen == [
+        [("1", None), (None, "1"), (None, "1")],
+        [("2", None), (None, "2"), (None, "2")],
+        [("1", "2"), ("1", "2")],
+    ]
+    assert await ground.command("HGET", ground.key("meta"), "failed") == b"1"
+    await ground.run_dry()
