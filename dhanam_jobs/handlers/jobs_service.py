@@ -11,9 +11,11 @@ from dhanam_jobs.engine import JobInfo
 from dhanam_jobs.handlers.service.adding import Adding
 from dhanam_jobs.handlers.service.dead_letters import DeadLetter, DeadLettering, DeadLetterStats, Replayed
 from dhanam_jobs.handlers.service.deeds import Auditing
+from dhanam_jobs.handlers.service.fleet import Fleet
 from dhanam_jobs.handlers.service.job_verbs import JobVerbs
 from dhanam_jobs.handlers.service.looking import Looking
 from dhanam_jobs.handlers.service.operating import JobStatistics, Operating, Summary
+from dhanam_jobs.handlers.service.scheduling import Scheduling
 from dhanam_jobs.handlers.service.shown import FailedJob
 from dhanam_jobs.handlers.service.triggers import Triggers
 
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 
-class JobsService(Adding, Triggers, Operating, Looking, JobVerbs, DeadLettering, Auditing):
+class JobsService(Adding, Triggers, Operating, Looking, JobVerbs, DeadLettering, Scheduling, Fleet, Auditing):
     """The service's methods, on one engine.
 
     Args:

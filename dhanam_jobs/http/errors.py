@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from dhanam_jobs.engine import errors as engine
+from dhanam_jobs.handlers.service.fleet import NotAlive
 from dhanam_jobs.handlers.store.errors import StoreUnavailable
 from dhanam_jobs.http import codec
 from dhanam_jobs.http.jwks import KeysUnavailable
@@ -121,6 +122,7 @@ _TABLE: Final[Mapping[type[Exception], _Row]] = {
     engine.Draining: _Row(503, "The service is shutting down and takes no new jobs", 30.0),
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
+    NotAlive: _Row(404),
     StoreUnavailable: _Row(503, "The database does not answer", 5.0),
     KeysUnavailable: _Row(503, "The keys that tokens are checked with can't be fetched", 15.0),
     engine.ResultTimeout: _Row(504, "The job has not ended in time", 5.0),

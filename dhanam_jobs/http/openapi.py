@@ -12,6 +12,7 @@ import msgspec
 
 from dhanam_jobs import __version__
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
+from dhanam_jobs.handlers.schedules import SCHEDULES
 from dhanam_jobs.http.codec import NoFields
 from dhanam_jobs.http.endpoint import Endpoint, Guard
 from dhanam_jobs.http.errors import CODES, Envelope
@@ -46,6 +47,9 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "queue": {"description": "A queue's name.", "example": QUEUE_NAMES[1]},
     "id": {"description": "An id, as an answer gave it.", "example": "5-1780000000000-0"},
     "spaceId": {"description": "A space's id.", "example": "space_123"},
+    "name": {"description": "A schedule's name.", "example": SCHEDULES[0].name},
+    "worker": {"description": "A worker's name, as the list has it.", "example": "api-7-4711-5f3a9c21"},
+    "supervisor": {"description": "A process, `host:pid`.", "example": "api-7:4711"},
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _LOCATION: Final = {"Location": {"description": "Where to look for the end.", "schema": {"type": "string"}}}

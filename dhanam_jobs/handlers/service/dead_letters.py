@@ -3,14 +3,17 @@ the engine's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from dhanam_jobs.engine import JobFilter, JobInfo, JobNotFound, WrongState
+from dhanam_jobs.engine import JobFilter, JobInfo, JobNotFound, Page, WrongState
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
-from dhanam_jobs.handlers.redaction import JsonValue, redact_json, redact_text, secrets_in_json
+from dhanam_jobs.handlers.redaction import redact_json, redact_text, secrets_in_json
 from dhanam_jobs.handlers.service.base import ServiceBase, iso
+from dhanam_jobs.handlers.service.paging import page_over
 
 _PAGE = 500
 _DAY_S = 86_400
@@ -22,13 +25,23 @@ class DeadLetter(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     id: str
     queue: str
     name: str
-    data: JsonValue
+    data: Any
     failed_reason: str
     stacktrace: list[str]
     attempts_made: int
     max_attempts: int
     failed_at: str | None
     processed_at: str | None = None
+
+
+class DeadLetterPage(msgspec.Struct):
+    """Some dead letters. `cursor` leads to the next page, and is missing on the last; `searched` of `total` were looked
+    at so far, those of earlier pages included."""
+
+    jobs: list[DeadLetter]
+    searched: int
+    total: int
+    cursor: str | UnsetType = UNSET
 
 
 class DeadLetterStats(msgspec.Struct, rename="camel", frozen=True):
@@ -60,6 +73,28 @@ class DeadLettering(ServiceBase):
         found.sort(key=lambda info: info.finished_ms or 0, reverse=True)
         return [self._letter(info) for info in found[:wanted]]
 
+    async def list_dead_letters(
+        self,
+        queue: str | None = None,
+        *,
+        where: JobFilter | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> DeadLetterPage:
+        """Return a page of a queue's dead letters, newest first, or of all queues', one queue after the other.
+
+        Raises UnknownQueue, and ConfigurationError for a cursor that no such page gave.
+        """
+        queues = QUEUE_NAMES if queue is None else (self._queue(queue).name,)
+
+        def page_of(name: str, most: int, within: str | None) -> Awaitable[Page]:
+            return self._queue(name).operations.dead_letters.page(where=where, limit=most, cursor=within)
+
+        found, searched, following = await page_over(queues, page_of, limit, cursor)
+        total = sum([await self._queue(name).operations.dead_letters.count() for name in queues])
+        letters = [self._letter(info) for info in found]
+        return DeadLetterPage(letters, searched, total, UNSET if following is None else following)
+
     async def get_dead_letter_queue_stats(self) -> DeadLetterStats:
         """Count the dead letters."""
         counts: dict[str, int] = {}
@@ -78,13 +113,29 @@ class DeadLettering(ServiceBase):
 
         Raises UnknownQueue.
         """
+        try:
+            await self.replay_dead_letter(dlq_job_id, queue)
+        except (JobNotFound, WrongState):
+            return False
+        return True
+
+    async def replay_dead_letter(self, job_id: str, queue: str | None = None) -> str:
+        """Do the same, and return its queue.
+
+        Raises UnknownQueue, JobNotFound, and WrongState where a job has taken its id.
+        """
+        taken: WrongState | None = None
         for name in QUEUE_NAMES if queue is None else (queue,):
             try:
-                await self._queue(name).operations.dead_letters.replay(dlq_job_id)
-            except (JobNotFound, WrongState):
+                await self._queue(name).operations.dead_letters.replay(job_id)
+            except JobNotFound:
                 continue
-            return True
-        return False
+            except WrongState as error:
+                taken = error
+                continue
+            return name
+        where = "any queue" if queue is None else f"queue {queue!r}"
+        raise taken or JobNotFound(f"no dead letter {job_id} of {where}: never there, replayed, or pruned")
 
     async def retry_dead_letter_queue_by_original_queue(self, queue: str) -> Replayed:
         """Run all dead letters of a queue once more.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from dhanam_jobs.engine import ConfigurationError, JobFilter, JobInfo, JobMetrics, JobNotFound, Queue, UnknownQueue
+from dhanam_jobs.engine import JobFilter, JobInfo, JobMetrics, JobNotFound, Page, Queue, UnknownQueue
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
 from dhanam_jobs.handlers.service.base import ServiceBase
+from dhanam_jobs.handlers.service.paging import page_over
 from dhanam_jobs.handlers.service.shown import (
     CHILDREN_SHOWN,
     FailedJob,
@@ -132,26 +134,14 @@ class Looking(ServiceBase):
         return _page(page.jobs, page.searched, page.total, page.cursor)
 
     async def _all_states(self, queue: Queue, where: JobFilter | None, limit: int, cursor: str | None) -> JobPage:
-        before, state, within = _read_cursor(cursor)
-        jobs: list[JobInfo] = []
-        following: str | None = None
-        while True:
-            page = await queue.operations.page(state, where=where, limit=limit - len(jobs), cursor=within)
-            jobs += page.jobs
-            if page.cursor is not None:
-                following = f"{before}/{page.cursor}"
-            before += page.searched
-            later = STATES[STATES.index(state) + 1 :]
-            if page.cursor is not None or not later:
-                break
-            state, within = later[0], None
-            if len(jobs) >= limit:
-                following = f"{before}/{state}:"
-                break
+        def page_of(state: str, most: int, within: str | None) -> Awaitable[Page]:
+            return queue.operations.page(state, where=where, limit=most, cursor=within)
+
+        jobs, searched, following = await page_over(STATES, page_of, limit, cursor)
         counts = await queue.counts()
         total = counts.waiting + counts.active + counts.delayed + counts.blocked + counts.parked
         total += counts.retained_completed + counts.retained_failed + counts.retained_cancelled
-        return _page(jobs, before, total, following)
+        return _page(jobs, searched, total, following)
 
     async def describe_job(self, queue: str, job_id: str, *, log_from: int = -100, log_lines: int = 100) -> JobDetail:
         """Return all that is known of a job, with `log_lines` lines of its log from `log_from` (negative: from the
@@ -200,15 +190,3 @@ class Looking(ServiceBase):
 
 def _page(jobs: list[JobInfo], searched: int, total: int, cursor: str | None) -> JobPage:
     return JobPage([job_row(info) for info in jobs], searched, total, UNSET if cursor is None else cursor)
-
-
-def _read_cursor(cursor: str | None) -> tuple[int, State, str | None]:
-    """The jobs looked at before the state where the page goes on, that state, and the engine's cursor in it."""
-    if cursor is None:
-        return 0, STATES[0], None
-    before, _, within = cursor.partition("/")
-    named = within.partition(":")[0]
-    state = next((each for each in STATES if each == named), None)
-    if state is None or not before.isascii() or not before.isdigit() or len(before) > 15:
-        raise ConfigurationError(f"cursor {cursor[:80]!r}: wanted one that a page of these jobs gave")
-    return int(before), state, None if within == f"{state}:" else within

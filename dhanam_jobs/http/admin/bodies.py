@@ -13,6 +13,7 @@ from dhanam_jobs.http.errors import ApiError
 Value = TypeVar("Value")
 Confirmation = Annotated[Any, Meta(description="`true`: it is meant.", extra_json_schema={"const": True})]
 Force = Annotated[bool, Meta(description="Also while jobs run: their outcomes no longer count.")]
+QueueName = Annotated[str, Meta(description="A queue's name.", max_length=64)]
 Name = Annotated[str, Meta(description="Only jobs of this name.", min_length=1, max_length=128)]
 Text = Annotated[
     str,
