@@ -198,3 +198,10 @@ async def test_the_model_of_families_catches_a_courier_that_never_strikes_out(
 
     monkeypatch.setattr(Courier, "_sent", forgetful)
     assert await is_caught(server, FAMILIES)
+
+
+def test_every_fault_still_fits_a_script() -> None:
+    """Each text is there, once or more; without this, a fault would be noticed missing only in CI."""
+    texts = [script.text for script in vars(scripts).values() if isinstance(script, Script)]
+    gone = [fault for fault, (text, _) in {**LIMITS, **TREES}.items() if not any(text in one for one in texts)]
+    assert not gone, f"write these faults anew: {gone}"
