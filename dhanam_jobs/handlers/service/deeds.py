@@ -63,13 +63,18 @@ BEGUN: Final = ".begun"
 """Behind the action of a lengthy deed, in the entry that is made before it."""
 
 
+MAX_THING: Final = 512
+"""Characters of a thing's name that are kept."""
+
+
 class Act:
     """One deed under way. What is said of it is redacted before it is kept."""
 
     def __init__(self, log: AuditLog, deed: Deed, thing: str | None, user_id: str, request_id: str | None) -> None:
         self._log = log
         self._deed = deed
-        self._thing = thing
+        # A path may hold what PostgreSQL can't keep, and as much as it likes.
+        self._thing = None if thing is None else thing[:MAX_THING].replace("\0", "\N{REPLACEMENT CHARACTER}")
         self._user_id = user_id
         self._about: dict[str, Any] = {} if request_id is None else {"requestId": request_id}
         self._touched = False
