@@ -232,6 +232,7 @@ async def _start_http(
     if listener is None:
         return None
     from dhanam_jobs.handlers import JobsService
+    from dhanam_jobs.handlers.rules_service import RulesService
     from dhanam_jobs.http.app import create_app
     from dhanam_jobs.http.auth import Guards
     from dhanam_jobs.http.context import HttpOptions
@@ -250,6 +251,7 @@ async def _start_http(
         closing=closing,
         traced=traced,
         metrics=Metrics(engine, lambda: supervisor.loop_lag_ms),
+        rules=RulesService(store),
         options=HttpOptions(prefix=settings.http_prefix, wait_s=settings.jobs_wait_s),
         limiter=RateLimiter(
             engine.redis, engine.prefix, RateLimit(settings.rate_limit_max, settings.rate_limit_window)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,12 +17,35 @@ if TYPE_CHECKING:
     from dhanam_jobs.handlers.store.rules import RuleEntry
 
 
+MOST_PREVIEWED: Final = 20_000
+"""Transactions that a preview looks at."""
+_MOST_EXAMPLES: Final = 10
+
+
 class NotAllowed(Exception):
     """The caller is no member of the space, or one whose role doesn't suffice."""
 
 
 class NotFound(Exception):
     """The space has no such rule, category or transaction."""
+
+
+class PreviewedTransaction(msgspec.Struct, frozen=True):
+    """A transaction that a rule would match."""
+
+    id: str
+    description: str
+    merchant: str | None
+    amount: Decimal
+
+
+class RulePreview(msgspec.Struct, frozen=True):
+    """How many of the `searched` transactions a rule would match, of `total` without a category, and the first ones."""
+
+    matched: int
+    searched: int
+    total: int
+    examples: list[PreviewedTransaction]
 
 
 class RulesService:
@@ -38,6 +62,11 @@ class RulesService:
         """All rules of the space, disabled ones too, in the order in which they are tried."""
         await self._check(user_id, space_id, write=False)
         return await self._store.rules.entries(space_id)
+
+    async def get_rule(self, user_id: str, space_id: str, rule_id: str) -> RuleEntry:
+        """One of the space's rules. Raises NotFound."""
+        await self._check(user_id, space_id, write=False)
+        return await self._entry(space_id, rule_id)
 
     async def get_rules_for_category(self, user_id: str, space_id: str, category_id: str) -> list[RuleEntry]:
         """Those that give a category."""
@@ -101,6 +130,7 @@ class RulesService:
     async def delete_rule(self, user_id: str, space_id: str, rule_id: str) -> None:
         """Remove one of the space's rules; the categories that it gave stay."""
         await self._check(user_id, space_id, write=True)
+        await self._entry(space_id, rule_id)
         if not await self._store.rules.erase(space_id, rule_id):
             raise NotFound(f"rule {rule_id!r}: space {space_id!r} has none of that id")
 
@@ -119,6 +149,31 @@ class RulesService:
                 conditions = [{"field": "description", "operator": "regex", "value": preset.pattern}]
                 made.append(await self.create_rule(user_id, space_id, category.id, preset.name, conditions, PRIORITY))
         return made
+
+    async def preview_rule(self, user_id: str, space_id: str, conditions: Sequence[Any]) -> RulePreview:
+        """What a rule with these conditions would match of the space's transactions without a category, if it were
+        tried first; at most `MOST_PREVIEWED` are looked at. Nothing is written."""
+        from dhanam_jobs.handlers.rules import compile_rules
+        from dhanam_jobs.handlers.rules.writing import check_conditions
+        from dhanam_jobs.handlers.store.rules import StoredRule
+
+        await self._check(user_id, space_id, write=False)
+        check_conditions(conditions)
+        tried = compile_rules([StoredRule("", space_id, "", 0, list(conditions), "any", space_id)])
+        matched = searched = 0
+        examples: list[PreviewedTransaction] = []
+        async for page in self._store.transactions.uncategorized_pages(space_id):
+            for each in page:
+                if tried.match(each) is not None:
+                    matched += 1
+                    if len(examples) < _MOST_EXAMPLES:
+                        shown = PreviewedTransaction(each.id, each.description, each.merchant, each.amount)
+                        examples.append(shown)
+            searched += len(page)
+            if searched >= MOST_PREVIEWED:
+                break
+        total = await self._store.transactions.count_uncategorized(space_id)
+        return RulePreview(matched, searched, max(total, searched), examples)
 
     async def correct_category(
         self, user_id: str, space_id: str, transaction_id: str, category_id: str, *, for_future: bool = True

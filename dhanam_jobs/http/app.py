@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.types import Scope
 
 from dhanam_jobs.handlers.jobs_service import JobsService
+from dhanam_jobs.handlers.rules_service import RulesService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.context import Check, Context, HttpOptions
 from dhanam_jobs.http.dispatch import routes_of
@@ -34,6 +35,7 @@ def create_app(
     *,
     closing: asyncio.Event,
     metrics: Metrics,
+    rules: RulesService,
     options: HttpOptions | None = None,
     limiter: RateLimiter | None = None,
     traced: TracerProvider | None = None,
@@ -47,6 +49,7 @@ def create_app(
         keys: where idempotency keys are kept, the store's `idempotency_keys`.
         closing: the event that `HttpServer` sets when it is about to end.
         metrics: what `/metrics` tells; requests are counted there.
+        rules: what people do with their spaces' rules.
         options: prefix, waits and limits; None: the defaults.
         limiter: counts requests; None: they are not limited.
         traced: where each request has its span; None: it has none.
@@ -67,7 +70,7 @@ def create_app(
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.
     app.router.redirect_slashes = False
     app.state.context = Context(
-        service, guards, keys, build_document(ENDPOINTS), options, checks, closing, metrics, limiter
+        service, guards, keys, build_document(ENDPOINTS), options, checks, closing, metrics, rules, limiter
     )
     return app
 

@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 
 from dhanam_jobs.handlers.jobs_service import JobsService
+from dhanam_jobs.handlers.rules_service import RulesService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.idempotency import Keys
 from dhanam_jobs.http.metrics import Metrics
@@ -45,6 +46,7 @@ class Context:
         document: the OpenAPI document.
         checks: what readiness asks, by the part's name.
         metrics: what `/metrics` tells.
+        rules: what people do with their spaces' rules.
         limiter: counts requests; None: they are not limited.
         closing: set when the server is about to end; whatever waits on a job or a stream stops then.
     """
@@ -57,6 +59,7 @@ class Context:
     checks: Mapping[str, Check]
     closing: asyncio.Event
     metrics: Metrics
+    rules: RulesService
     limiter: RateLimiter | None = None
 
 

@@ -19,6 +19,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from dhanam_jobs.engine import errors as engine
+from dhanam_jobs.handlers import rules_service
+from dhanam_jobs.handlers.rules.writing import RuleRefused
 from dhanam_jobs.handlers.service.fleet import NotAlive
 from dhanam_jobs.handlers.store.errors import StoreUnavailable
 from dhanam_jobs.http import codec
@@ -123,6 +125,9 @@ _TABLE: Final[Mapping[type[Exception], _Row]] = {
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
     NotAlive: _Row(404),
+    rules_service.NotAllowed: _Row(403),
+    rules_service.NotFound: _Row(404),
+    RuleRefused: _Row(422),
     StoreUnavailable: _Row(503, "The database does not answer", 5.0),
     KeysUnavailable: _Row(503, "The keys that tokens are checked with can't be fetched", 15.0),
     engine.ResultTimeout: _Row(504, "The job has not ended in time", 5.0),

@@ -50,6 +50,7 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "name": {"description": "A schedule's name.", "example": SCHEDULES[0].name},
     "worker": {"description": "A worker's name, as the list has it.", "example": "api-7-4711-5f3a9c21"},
     "supervisor": {"description": "A process, `host:pid`.", "example": "api-7:4711"},
+    "ruleId": {"description": "A rule's id, as the list gives it.", "example": "rule_uber"},
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _LOCATION: Final = {"Location": {"description": "Where to look for the end.", "schema": {"type": "string"}}}

@@ -21,6 +21,7 @@ import redis.asyncio as redis_async
 
 from dhanam_jobs.engine import Engine, Registry, Worker
 from dhanam_jobs.handlers import JobsService, build_registry
+from dhanam_jobs.handlers.rules_service import RulesService
 from dhanam_jobs.handlers.store import NewTransaction, Store
 from dhanam_jobs.http.app import create_app
 from dhanam_jobs.http.auth import Guards, Tokens
@@ -63,6 +64,7 @@ class Service:
             store.idempotency_keys,
             closing=closing,
             metrics=self.metrics,
+            rules=RulesService(store),
             options=options,
             limiter=self.limiter,
             traced=traced,
