@@ -166,9 +166,9 @@ class Engine:
         """The stats of the registry's queues, in its order. Raises EngineUnavailable."""
         return [await self.queue(row.name).stats() for row in self.registry.queues]
 
-    def events(self, *queues: str, since: Since = None) -> EventReader:
+    def events(self, *queues: str, since: Since = None, follow: bool = True) -> EventReader:
         """What happens on those queues (default: the registry's), as an async iterator of typed events that ends with
-        the reader or with the engine.
+        the reader or with the engine; without `follow` it ends where nothing more has happened yet.
 
         `since`: None for what happens from now on; an event's `offset`, or a mapping of queues to such (a reader's
         `offsets`), to go on behind it; "0" for the oldest that is kept; or an aware datetime. Raises
@@ -176,7 +176,7 @@ class Engine:
         """
         chosen = self._queues_of(queues)
         kind = MergedEvents if self.servers.routes.clustered and len(chosen) > 1 else EventReader
-        reader = kind(self, chosen, since, self._readers.discard)
+        reader = kind(self, chosen, since, self._readers.discard, follow=follow)
         self._readers.add(reader)
         return reader
 

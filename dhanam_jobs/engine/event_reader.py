@@ -58,11 +58,18 @@ class EventReader:
     """
 
     def __init__(
-        self, engine: Engine, queues: Sequence[Queue], since: Since, gone: Callable[[EventReader], None]
+        self,
+        engine: Engine,
+        queues: Sequence[Queue],
+        since: Since,
+        gone: Callable[[EventReader], None],
+        *,
+        follow: bool = True,
     ) -> None:
         self._places = [Place(queue) for queue in queues]
         self._since = {place.queue: _since_of(place.queue, since) for place in self._places}
         self._link = engine.link("events")
+        self._follow = follow
         self._ready: deque[Event] = deque()
         self._opened = False
         self._closed = False
@@ -148,14 +155,13 @@ class EventReader:
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def _read(self) -> bool:
-        """One read; False where the reader was closed meanwhile."""
+        """One read; False where the reader was closed meanwhile, or has read all that it was to read."""
         backoff = Backoff()
         self._reading = asyncio.current_task()
         try:
             while not self._closed:
                 try:
-                    await self._read_once()
-                    return True
+                    return await self._read_once() or self._follow
                 except Unreachable as error:
                     log.warning("events: %s: %s", type(error).__name__, error)
                     await asyncio.sleep(backoff.next(random.random()))
@@ -170,12 +176,13 @@ class EventReader:
             if self._closed:
                 await self._link.close()
 
-    async def _read_once(self) -> None:
+    async def _read_once(self) -> bool:
+        """Whether there was anything."""
         streams = [place.stream for place in self._places]
+        block = ("BLOCK", _BLOCK_MS) if self._follow else ()
         reply = await self._link.call(
             "XREAD",
-            "BLOCK",
-            _BLOCK_MS,
+            *block,
             "COUNT",
             _PER_READ,
             "STREAMS",
@@ -201,6 +208,7 @@ class EventReader:
         self._ready.extend(gaps)
         for _, events in sorted(read, key=lambda one: one[0]):
             self._ready.extend(events)
+        return bool(reply)
 
     async def _gap(self, place: Place) -> Gap | None:
         if not place.watched:

@@ -19,10 +19,17 @@ class MergedEvents(EventReader):
     come as they arrive, since different servers have different clocks."""
 
     def __init__(
-        self, engine: Engine, queues: Sequence[Queue], since: Since, gone: Callable[[EventReader], None]
+        self,
+        engine: Engine,
+        queues: Sequence[Queue],
+        since: Since,
+        gone: Callable[[EventReader], None],
+        *,
+        follow: bool = True,
     ) -> None:
-        super().__init__(engine, queues, since, gone)
-        self._parts = [EventReader(engine, [queue], since, lambda _: None) for queue in queues]
+        super().__init__(engine, queues, since, gone, follow=follow)
+        self._parts = [EventReader(engine, [queue], since, lambda _: None, follow=follow) for queue in queues]
+        self._read_out: set[EventReader] = set()
         self._steps: dict[asyncio.Task[Event], EventReader] = {}
 
     async def open(self) -> None:
@@ -36,19 +43,24 @@ class MergedEvents(EventReader):
     async def __anext__(self) -> Event:
         """The next event of any queue; waits for one."""
         await self.open()
-        waiting = set(self._steps.values())
-        for part in self._parts:
-            if part not in waiting and not self._closed:
+        while True:
+            idle = set(self._parts) - set(self._steps.values()) - self._read_out
+            for part in idle if not self._closed else ():
                 self._steps[asyncio.ensure_future(_step(part))] = part
-        if not self._steps:
-            raise StopAsyncIteration
-        done, _ = await asyncio.wait(self._steps, return_when=asyncio.FIRST_COMPLETED)
-        # What else has come stays for the next step.
-        step = done.pop()
-        del self._steps[step]
-        if self._closed:
-            raise StopAsyncIteration
-        event = step.result()
+            if not self._steps:
+                raise StopAsyncIteration
+            done, _ = await asyncio.wait(self._steps, return_when=asyncio.FIRST_COMPLETED)
+            # What else has come stays for the next step.
+            step = done.pop()
+            part = self._steps.pop(step)
+            if self._closed:
+                raise StopAsyncIteration
+            try:
+                event = step.result()
+            except StopAsyncIteration:
+                self._read_out.add(part)
+                continue
+            break
         for place in self._places:
             if place.queue == event.queue:
                 place.offset = event.offset

@@ -16,6 +16,7 @@ from dhanam_jobs.handlers.rules_service import RulesService
 from dhanam_jobs.http.auth import Guards
 from dhanam_jobs.http.context import Check, Context, HttpOptions
 from dhanam_jobs.http.dispatch import routes_of
+from dhanam_jobs.http.event_hub import EventHub
 from dhanam_jobs.http.frame import Count, Frame, answer_http_exception
 from dhanam_jobs.http.idempotency import Keys
 from dhanam_jobs.http.metrics import Metrics
@@ -69,8 +70,9 @@ def create_app(
     )
     # A redirect would repeat whatever Host the client sent, and hide a wrong address.
     app.router.redirect_slashes = False
+    document, events = build_document(ENDPOINTS), EventHub(service)
     app.state.context = Context(
-        service, guards, keys, build_document(ENDPOINTS), options, checks, closing, metrics, rules, limiter
+        service, guards, keys, document, options, checks, closing, metrics, rules, events, limiter
     )
     return app
 

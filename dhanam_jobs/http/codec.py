@@ -34,7 +34,12 @@ class NoFields(msgspec.Struct, forbid_unknown_fields=True):
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return `value` (built of Structs, dicts, lists, scalars and Decimals) as a JSON answer."""
-    return Response(_encoder.encode(value), status, headers, media_type="application/json")
+    return Response(json_bytes(value), status, headers, media_type="application/json")
+
+
+def json_bytes(value: object) -> bytes:
+    """Return `value` as JSON, on one line."""
+    return _encoder.encode(value)
 
 
 async def read_json(request: Request, shape: type[T]) -> T:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from dhanam_jobs.handlers.jobs_service import JobsService
 from dhanam_jobs.handlers.rules_service import RulesService
 from dhanam_jobs.http.auth import Guards
+from dhanam_jobs.http.event_hub import EventHub
 from dhanam_jobs.http.idempotency import Keys
 from dhanam_jobs.http.metrics import Metrics
 from dhanam_jobs.http.rate_limit import RateLimiter
@@ -29,12 +30,16 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         wait_s: seconds that a trigger waits for its job before it answers 202.
         max_body_bytes: longest request body that is read.
         check_s: seconds that one part gets to answer a readiness check.
+        heartbeat_s: longest silence of a stream of events, in seconds.
+        recheck_s: seconds between two looks at whether whoever follows a stream still may.
     """
 
     prefix: str = "/v1"
     wait_s: float = 25.0
     max_body_bytes: int = 1_000_000
     check_s: float = 2.0
+    heartbeat_s: float = 15.0
+    recheck_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Context:
         checks: what readiness asks, by the part's name.
         metrics: what `/metrics` tells.
         rules: what people do with their spaces' rules.
+        events: where streams of events listen.
         limiter: counts requests; None: they are not limited.
         closing: set when the server is about to end; whatever waits on a job or a stream stops then.
     """
@@ -60,6 +66,7 @@ class Context:
     closing: asyncio.Event
     metrics: Metrics
     rules: RulesService
+    events: EventHub
     limiter: RateLimiter | None = None
 
 

@@ -92,7 +92,7 @@ def _curl(document: Mapping[str, Any], method: str, path: str, operation: Mappin
     parts = [f'curl {verb}"$JOBS_URL{path.format_map(examples)}"']
     if operation["security"]:
         parts.append('-H "Authorization: Bearer $TOKEN"')
-    if any(each["in"] == "header" for each in operation.get("parameters", ())):
+    if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ())):
         parts.append('-H "Idempotency-Key: $(uuidgen)"')
     if body:
         parts.append("-H 'Content-Type: application/json'")

@@ -54,9 +54,8 @@ class JobView(msgspec.Struct, rename="camel", kw_only=True):
 async def get_job(call: Call[NoFields, NoFields]) -> JobView:
     """One job, its payload and result redacted."""
     info = await call.context.jobs.get_job(call.path["queue"], call.path["id"])
-    if not await _may_see(call.context, call.caller, info):
-        raise ApiError(403, "This job is neither yours nor one that you could start")
-    return _shown(call.request, call.caller, info)
+    await check_may_see(call, info)
+    return view_of(call, info)
 
 
 async def answer_of(call: Call[Any, Any], job: Job, kind: type[Result], body: Callable[[Result], object]) -> Answer:
@@ -109,8 +108,14 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
+async def check_may_see(call: Call[Any, Any], info: JobInfo) -> None:
+    """Return where the caller is an admin, enqueued or joined the job, or could trigger one like it; else raise
+    ApiError 403."""
+    if not await _may_see(call.context, call.caller, info):
+        raise ApiError(403, "This job is neither yours nor one that you could start")
+
+
 async def _may_see(context: Context, caller: Caller, info: JobInfo) -> bool:
-    """Whether the caller is an admin, enqueued or joined the job, or could trigger one like it."""
     if caller.is_admin or caller.id in info.owners:
         return True
     subject = subject_of(info)
@@ -121,7 +126,8 @@ async def _may_see(context: Context, caller: Caller, info: JobInfo) -> bool:
     return await context.guards.may_trigger_in_space(caller, subject.space_id)
 
 
-def _shown(request: Request, caller: Caller, info: JobInfo) -> JobView:
+def view_of(call: Call[Any, Any], info: JobInfo) -> JobView:
+    """Return what the caller may see of a job that they may see."""
     shown = JobView(
         id=info.id,
         queue=info.queue,
@@ -130,7 +136,7 @@ def _shown(request: Request, caller: Caller, info: JobInfo) -> JobView:
         attempts_made=info.attempt,
         payload=redact_json(info.payload),
         created_at=iso_time(info.created_ms),
-        url=job_url(request, info.queue, info.id),
+        url=job_url(call.request, info.queue, info.id),
     )
     if info.finished_ms is not None:
         shown.finished_at = iso_time(info.finished_ms)
@@ -138,7 +144,7 @@ def _shown(request: Request, caller: Caller, info: JobInfo) -> JobView:
     if info.state is JobState.COMPLETED and info.result is not None:
         shown.result = redact_json(info.result, secrets)
     if info.error is not None:
-        shown.failed_reason = _reason(caller, info.error.type, info.error.message, secrets) or info.error.type
+        shown.failed_reason = _reason(call.caller, info.error.type, info.error.message, secrets) or info.error.type
     return shown
 
 

@@ -124,6 +124,8 @@ def _operation(row: Endpoint, schema_of: Any) -> Object:
     parameters = [_path_parameter(name) for name in row.parameters] + list(_query_parameters(row.query))
     if row.idempotent:
         parameters.append(_idempotency_key())
+    if row.stream:
+        parameters.append(_last_event_id())
     if parameters:
         told["parameters"] = parameters
     if row.body is not NoFields:
@@ -193,6 +195,16 @@ def _idempotency_key() -> Object:
         "required": False,
         "description": "Your own name for this request, known for 24 hours: sent again, it gets the same job.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": r"^[\x21-\x7e]+$"},
+    }
+
+
+def _last_event_id() -> Object:
+    return {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "required": False,
+        "description": "The id of the last event that arrived: the stream goes on behind it.",
+        "schema": {"type": "string"},
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dhanam_jobs.http import admin, document, health, jobs, rules, triggers
+from dhanam_jobs.http import admin, document, events, health, jobs, rules, triggers
 from dhanam_jobs.http.endpoint import Endpoint, Guard
 
 ENDPOINTS: Final = (
@@ -22,6 +22,7 @@ ENDPOINTS: Final = (
         answers={200: jobs.JobView},
         errors=(403, 404),
     ),
+    *events.ROWS,
     *rules.ROWS,
     *admin.ROWS,
     Endpoint(

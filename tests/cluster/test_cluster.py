@@ -84,6 +84,9 @@ async def test_queues_are_spread_over_the_masters_and_one_engine_works_them_all(
         assert ended == dict.fromkeys(QUEUES, 50)
         assert [(stats.name, stats.completed) for stats in await engine.stats()] == [(name, 50) for name in QUEUES]
         assert {event.queue for event in await engine.recent_events(limit=1000)} == set(QUEUES)
+        async with asyncio.timeout(20), engine.events(since="0", follow=False) as past:
+            seen = Counter([event.queue async for event in past if isinstance(event, events.Completed)])
+        assert seen == ended
         for name in QUEUES:
             assert await inspect_queue(engine.queue(name)) == []
 

@@ -57,7 +57,7 @@ class Service:
         guards = Guards(tokens or self.rules, store)
         self.limiter = None if limit is None else RateLimiter(engine.redis, engine.prefix, limit)
         self.metrics = Metrics(engine)
-        app = create_app(
+        self.app = create_app(
             self.jobs,
             guards,
             self.checks,
@@ -69,7 +69,7 @@ class Service:
             limiter=self.limiter,
             traced=traced,
         )
-        self.server = HttpServer(app, bind("127.0.0.1", 0), closing=closing)
+        self.server = HttpServer(self.app, bind("127.0.0.1", 0), closing=closing)
         self.client = httpx2.AsyncClient(base_url=self.server.url, timeout=30)
 
     def token(self, user: str, *, demo: bool = False) -> str:

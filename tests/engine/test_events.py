@@ -299,3 +299,18 @@ async def test_a_reader_writes_nothing(queue: Queue, engine: Engine, keys: Keys,
     async with engine.events("q", since="0") as reader:
         await take(reader, 1)
     assert await keys.contents() == before
+
+
+async def test_a_reader_that_does_not_follow_ends_where_nothing_more_has_happened(queue: Queue, engine: Engine) -> None:
+    """With all that was there, in however many reads, and its place is where another goes on."""
+    jobs = await queue.enqueue_many([("work", n) for n in range(450)])
+    for job in jobs:
+        await queue.cancel(job.id)
+    async with asyncio.timeout(20), engine.events("q", since="0", follow=False) as reader:
+        told = [event async for event in reader]
+        assert words(told) == ["waiting"] * 450 + ["cancelled"] * 450
+        await queue.enqueue("work", 1)
+        async with engine.events("q", since=reader.offsets, follow=False) as other:
+            assert words([event async for event in other]) == ["waiting"]
+        async with engine.events("q", follow=False) as now:
+            assert [event async for event in now] == []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from dhanam_jobs.engine import Job, JobInfo, JobNotFound, QueueStats
+from dhanam_jobs.engine import EventReader, Job, JobInfo, JobNotFound, QueueStats
 from dhanam_jobs.handlers.queues import QUEUE_NAMES
 from dhanam_jobs.handlers.service.base import ServiceBase, iso
 from dhanam_jobs.handlers.service.shown import FailedJob, failed_job
+
+if TYPE_CHECKING:
+    from dhanam_jobs.engine.event_reader import Since
 
 MOST_FAILED_JOBS = 100
 
@@ -80,6 +84,12 @@ class Operating(ServiceBase):
     async def is_queue_paused(self, queue: str) -> bool:
         """Whether a queue starts no jobs because it was paused."""
         return await self._queue(queue).is_paused()
+
+    def events(self, *queues: str, since: Since = None, follow: bool = True) -> EventReader:
+        """What happens on those queues (default: all), as `Engine.events`."""
+        return self._engine.events(
+            *(self._queue(name).name for name in queues or QUEUE_NAMES), since=since, follow=follow
+        )
 
     async def clear_queue(self, queue: str, *, force: bool = False) -> int:
         """Remove all jobs, records and dead letters of a queue, and return how many. Schedules, the paused flag and
