@@ -25,12 +25,20 @@ async def create_demo(store: Store, cipher: TokenCipher | None = None) -> bool:
     A demo that somebody has used, changed or deleted is left as it is. Its connections come with a cipher that seals
     their tokens; without one it has none.
     """
+    from dhanam_jobs.handlers.store import StoreConflict
+
     if await store.spaces.get(DEMO_SPACE_ID) is not None:
         return False
-    async with store.transaction() as tx:
-        if await tx.spaces.get(DEMO_SPACE_ID) is not None:
-            return False
-        await _write(tx, cipher)
+    try:
+        async with store.transaction() as tx:
+            if await tx.spaces.get(DEMO_SPACE_ID) is not None:
+                return False
+            await _write(tx, cipher)
+    except StoreConflict:
+        # Another start was a moment faster, and has written it as a whole.
+        if await store.spaces.get(DEMO_SPACE_ID) is None:
+            raise
+        return False
     return True
 
 
