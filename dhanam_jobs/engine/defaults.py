@@ -70,6 +70,8 @@ ATTEMPT_HISTORY: Final = 25
 """Lines of attempt history that a job carries; the oldest go first."""
 TRACEBACK_BYTES: Final = 8_192
 """Length of the traceback kept with a failed job; its end is what is kept."""
+MAX_ERROR_LENGTH: Final = 4_096
+"""Longest text of an error that is kept with its job, in characters."""
 RETRY_TRACEBACK_BYTES: Final = 2_048
 """Length of the traceback that a job carries to its next attempt."""
 LOG_LINES: Final = 1_000

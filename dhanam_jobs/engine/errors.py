@@ -136,6 +136,16 @@ class RemoteError(EngineError):
         self.traceback = traceback
 
 
+_LONGEST_S = 10 * 365 * 86_400
+
+
+def _check_wait(what: str, seconds: float) -> float:
+    # NaN fails every comparison.
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_S:
+        raise ConfigurationError(f"{what} {seconds!r}: wanted seconds from 0 to ten years")
+    return seconds
+
+
 class Discard(Exception):
     """Raised by a handler, as `Discard("why")`: fail this job at once, without a retry. The text becomes the job's
     reason."""
@@ -143,9 +153,13 @@ class Discard(Exception):
 
 class Limited(Exception):
     """Raised by a handler: whoever it talks to wants a rest. For `seconds` nothing of the job's key (`scope="key"`), or
-    of its queue (`scope="queue"`), starts; the job goes back to the front, which costs no attempt; other keys go on."""
+    of its queue (`scope="queue"`), starts; the job goes back to the front, which costs no attempt; other keys go on.
+    `seconds`: 0 to ten years. Raises ConfigurationError for others and for another scope."""
 
     def __init__(self, seconds: float, scope: Literal["key", "queue"] = "key") -> None:
+        _check_wait("Limited: rest", seconds)
+        if scope not in ("key", "queue"):
+            raise ConfigurationError(f"Limited: scope {scope!r}: wanted 'key' or 'queue'")
         super().__init__(f"limited for {seconds} s")
         self.seconds = seconds
         self.scope = scope
@@ -153,18 +167,21 @@ class Limited(Exception):
 
 class RetryLater(Exception):
     """Raised by a handler: this attempt failed; retry after `delay` seconds instead of the policy's back-off, if the
-    policy has an attempt left. `reason` is the attempt's line in the history, by default what it waits for."""
+    policy has an attempt left. `reason` is the attempt's line in the history, by default what it waits for. `delay`: 0
+    to ten years, else raises ConfigurationError."""
 
     def __init__(self, delay: float, reason: str = "") -> None:
+        _check_wait("RetryLater: delay", delay)
         super().__init__(reason or f"retry in {delay} s")
         self.delay = delay
 
 
 class Snooze(Exception):
     """Raised by a handler: run this job again after `delay` seconds; costs no attempt. After 1,000 times the job fails
-    (`TooManySnoozes`)."""
+    (`TooManySnoozes`). `delay`: 0 to ten years, else raises ConfigurationError."""
 
     def __init__(self, delay: float) -> None:
+        _check_wait("Snooze: delay", delay)
         super().__init__(f"snoozed for {delay} s")
         self.delay = delay
 

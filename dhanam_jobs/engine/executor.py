@@ -16,12 +16,12 @@ from . import defaults
 from .context import Cause
 from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze
 from .job import AttemptError, Claim, JobError, Outcome, Record
+from .job import history as read_history
 from .policy import RetryPolicy
 from .registry import JobType
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-_decode_errors = msgspec.json.Decoder(list[AttemptError]).decode
 _NULL = msgspec.Raw(b"null")
 _STARTED = {"expires": ""}
 """What changes in a job that was started in time and comes back: it expires no more."""
@@ -116,13 +116,13 @@ class Executor:
         claim.started_ms = 0
         return self._failed(claim, job_type, JobError("Expired", f"it had to be started {late_s:.3f} s earlier"), [])
 
-    def unfit(self, claim: Claim, job_type: JobType, error: msgspec.DecodeError) -> Outcome:
+    def unfit(self, claim: Claim, job_type: JobType, error: msgspec.DecodeError | RecursionError) -> Outcome:
         """The payload is none of the job's type: it came from another release, or by hand. A retry would not help."""
         try:
             msgspec.json.decode(claim.payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             claim.payload = _encode(claim.payload.decode("utf-8", "replace"))  # a record is JSON throughout
-        return self._failed(claim, job_type, JobError("InvalidPayload", str(error)))
+        return self._failed(claim, job_type, JobError("InvalidPayload", told(error)))
 
     def raised(self, claim: Claim, job_type: JobType, error: BaseException, payload: Any = None) -> Outcome:
         """The handler raised; the policy and the kind of error say what comes next."""
@@ -189,7 +189,7 @@ class Executor:
 
     def _history(self, claim: Claim, error: JobError) -> list[AttemptError]:
         claim.ended_ms = now = self._clock.now_ms()
-        history = _errors(claim)
+        history = read_history(claim.errors)
         history.append(
             AttemptError(
                 attempt=claim.attempt,
@@ -230,7 +230,7 @@ class Executor:
             record.errors = errors
         if not claim.plain:
             if errors is None:
-                record.errors = _errors(claim)
+                record.errors = read_history(claim.errors)
             record.stalls = claim.stalls
             record.snoozes = claim.snoozes
             record.unique = claim.unique
@@ -240,24 +240,24 @@ class Executor:
         return _encode(record)
 
 
-def _errors(claim: Claim) -> list[AttemptError]:
-    if claim.errors is None:
-        return []
+def told(error: BaseException) -> str:
+    """An error's own text, up to 4,096 characters; where that can't be made, what it failed with."""
     try:
-        return _decode_errors(claim.errors)
-    except msgspec.DecodeError:
-        return []  # an entry written by hand
+        text = str(error)
+    except BaseException as defect:
+        text = f"(its text can't be made: {type(defect).__name__})"
+    return legible(text[: defaults.MAX_ERROR_LENGTH])
 
 
-def _legible(text: str) -> str:
-    # A file's name may come with bytes that are no UTF-8; JSON can't hold them.
+def legible(text: str) -> str:
+    """A text that JSON can hold: a file's name, say, may come with bytes that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _described(error: BaseException) -> JobError:
     if isinstance(error, RemoteError):
-        return JobError(error.type, _legible(str(error)), error.traceback)
-    return JobError(type(error).__name__, _legible(str(error)) or type(error).__name__, _traceback(error))
+        return JobError(error.type, told(error), error.traceback)
+    return JobError(type(error).__name__, told(error) or type(error).__name__, _traceback(error))
 
 
 def _traceback(error: BaseException) -> str | None:
@@ -265,5 +265,5 @@ def _traceback(error: BaseException) -> str | None:
         return None
     # The first frame is the worker's own.
     error_traceback = error.__traceback__.tb_next or error.__traceback__
-    text = _legible("".join(traceback.format_exception(type(error), error, error_traceback)))
+    text = legible("".join(traceback.format_exception(type(error), error, error_traceback)))
     return text[-defaults.TRACEBACK_BYTES :]

@@ -62,7 +62,7 @@ async def explain(queue: Queue, job_id: str) -> Explanation:
 
 async def _ask(queue: Queue, job_id: str, after: str) -> dict[str, str]:
     flat: list[Any] = await queue.engine.run(scripts.EXPLAIN, queue.root, job_id, after, _COUNT_STEP)
-    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _explained(queue: Queue, job_id: str, said: dict[str, str], before: int, *, counted_all: bool) -> Explanation:

@@ -130,7 +130,7 @@ class FailureHooks:
                     await hook(context, record)
                 else:
                     await asyncio.to_thread(hook, context, record)
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("job %s: a hook on its failure failed", claim.id)
         queue = self._place.queue
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from .job import AttemptError, JobError, JobInfo, JobState, Record
+from .job import AttemptError, JobError, JobInfo, JobState, Record, history, mapping, number
 
 
 def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
@@ -41,26 +41,26 @@ def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
         )
     detail, place, flat = reply[1], reply[3].decode(), reply[4]
     fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
-    attempt = int(fields.get(b"attempt", 0))
-    meta = msgspec.json.decode(fields[b"meta"]) if b"meta" in fields else None
-    errors = msgspec.json.decode(fields[b"errors"], type=list[AttemptError]) if b"errors" in fields else []
-    created = fields.get(b"created")
-    if created is None:
+    attempt = number(fields.get(b"attempt"), 0)
+    meta = mapping(fields.get(b"meta"))
+    errors = history(fields.get(b"errors"))
+    created = number(fields.get(b"created"), -1)
+    if created < 0:
         # Still at home: a generated id holds the time, and for any other one the index led to its entry.
-        created = detail.split(b"-")[0] if state == "waiting" else job_id.split("-")[1].encode()
+        created = int(detail.split(b"-")[0] if state == "waiting" else job_id.split("-")[1])
     return JobInfo(
         id=job_id,
         queue=queue,
-        name=fields[b"name"].decode(),
+        name=fields.get(b"name", b"?").decode("utf-8", "replace"),
         state=JobState(state),
         priority=int(place[-1]),
         attempt=attempt + 1 if state == "active" else attempt,
-        created_ms=int(created),
-        payload=msgspec.Raw(fields[b"payload"]),
-        stalls=int(fields.get(b"stalls", 0)),
-        snoozes=int(fields.get(b"snoozes", 0)),
-        unique=fields[b"unique"].decode() if b"unique" in fields else None,
-        key=fields[b"key"].decode() if b"key" in fields else None,
+        created_ms=created,
+        payload=_payload(fields.get(b"payload", b"null")),
+        stalls=number(fields.get(b"stalls"), 0),
+        snoozes=number(fields.get(b"snoozes"), 0),
+        unique=fields[b"unique"].decode("utf-8", "replace") if b"unique" in fields else None,
+        key=fields[b"key"].decode("utf-8", "replace") if b"key" in fields else None,
         due_ms=int(float(detail)) if state == "delayed" else None,
         worker=detail.decode() if state == "active" else None,
         error=_last_error(errors, fields.get(b"traceback")),
@@ -69,6 +69,15 @@ def job_info(queue: str, job_id: str, reply: list[Any]) -> JobInfo | None:
         meta=meta,
         cancelling=msgspec.json.decode(reply[5])["reason"] if len(reply) > 5 else None,
     )
+
+
+def _payload(text: bytes) -> msgspec.Raw:
+    # One that was written by hand and is no JSON becomes a text, so that what holds it can be encoded.
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.Raw(msgspec.json.encode(text.decode("utf-8", "replace")))
+    return msgspec.Raw(text)
 
 
 def _last_error(errors: list[AttemptError], traceback: bytes | None) -> JobError | None:

@@ -47,7 +47,7 @@ async def inspect_queue(queue: Queue) -> list[str]:
     for problem in await find_circles(queue):
         problems[problem] = None
     async for key in queue.engine.servers.at(queue.root).scan_iter(match=f"{queue.root}:*", count=1000):
-        name = key.decode()[len(queue.root) + 1 :]
+        name = key.decode("utf-8", "replace")[len(queue.root) + 1 :]
         await _step(queue, problems, "key", name)
         if name.startswith(("front:", "waiting:", "admitted:")):
             await _walk_place(queue, problems, "entries", name)

@@ -14,7 +14,7 @@ from typing import Any
 from .context import Cause, JobContext
 from .middleware import Middleware, Run, around_run
 from .process_pool import ProcessPool
-from .registry import JobType
+from .registry import Handler, JobType
 
 #: Threads are made when they are needed; the worker's slots say how many can be busy at once.
 _MOST_THREADS = 1000
@@ -50,7 +50,8 @@ class Invoker:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="job")
             run = contextvars.copy_context().run
-            future = asyncio.get_running_loop().run_in_executor(self._threads, run, job_type.handler, context, payload)
+            arguments = (_contained, job_type.handler, context, payload)
+            future = asyncio.get_running_loop().run_in_executor(self._threads, run, *arguments)
             return await _until_it_ends(future, context)
 
         return call
@@ -62,6 +63,14 @@ class Invoker:
             return await self._processes.run(job_type, context, payload)
 
         return call
+
+
+def _contained(handler: Handler, context: JobContext, payload: Any) -> Any:
+    # A future takes no StopIteration: it would never be done, and its slot never free.
+    try:
+        return handler(context, payload)
+    except StopIteration as error:
+        raise RuntimeError("handler raised StopIteration") from error
 
 
 async def _until_it_ends(future: asyncio.Future[Any], context: JobContext) -> Any:

@@ -167,10 +167,10 @@ class Claim:
         self.started_ms = 0
         self.ended_ms = 0
         self.expires_ms = 0
-        self.plain = len(fields) == 4
+        self.plain = len(fields) == 4 and fields[0] == b"name" and fields[2] == b"payload"
         if self.plain:
             self.id = f"{level}-{text}"
-            self.name = fields[1].decode()
+            self.name = fields[1].decode("utf-8", "replace")
             self.payload = fields[3]
         else:
             self._read(text, dict(zip(fields[::2], fields[1::2], strict=True)))
@@ -181,12 +181,12 @@ class Claim:
         self.id = f"{self.priority}-{text}" if job_id is None else job_id.decode("utf-8", "replace")
         self.name = fields.get(b"name", b"?").decode("utf-8", "replace")
         self.payload = fields.get(b"payload", b"null")
-        self.attempt = _number(fields.get(b"attempt"), 0) + 1
-        self.stalls = _number(fields.get(b"stalls"), 0)
-        self.snoozes = _number(fields.get(b"snoozes"), 0)
-        self.waits = _number(fields.get(b"waits"), 0)
-        self.created_ms = _number(fields.get(b"created"), self.created_ms)
-        self.expires_ms = _number(fields.get(b"expires"), 0)
+        self.attempt = number(fields.get(b"attempt"), 0) + 1
+        self.stalls = number(fields.get(b"stalls"), 0)
+        self.snoozes = number(fields.get(b"snoozes"), 0)
+        self.waits = number(fields.get(b"waits"), 0)
+        self.created_ms = number(fields.get(b"created"), self.created_ms)
+        self.expires_ms = number(fields.get(b"expires"), 0)
         self.errors = fields.get(b"errors")
         if b"line" in fields:
             self.line = fields[b"line"].decode("utf-8", "replace").split("\n")
@@ -194,8 +194,8 @@ class Claim:
             self.unique = fields[b"unique"].decode("utf-8", "replace")
         if b"key" in fields:
             self.key = fields[b"key"].decode("utf-8", "replace")
-        self.options = _object(fields.get(b"options"))
-        self.meta = _object(fields.get(b"meta"))
+        self.options = mapping(fields.get(b"options"))
+        self.meta = mapping(fields.get(b"meta"))
 
     @classmethod
     def of_record(cls, record: Record) -> Claim:
@@ -219,17 +219,35 @@ class Claim:
         return float(own) if isinstance(own, int | float) and own > 0 else default
 
 
-def _number(text: bytes | None, default: int) -> int:
-    return int(text) if text is not None and text.isdigit() else default
+# An entry may have been written by hand. What can't be read is taken as absent, by who runs it and who lists it alike.
+
+_decode_mapping = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_history = msgspec.json.Decoder(list[AttemptError]).decode
 
 
-def _object(text: bytes | None) -> dict[str, Any] | None:
+def number(text: bytes | None, default: int) -> int:
+    """The whole number of up to 15 digits that a field holds."""
+    return int(text) if text is not None and len(text) <= 15 and text.isdigit() else default
+
+
+def mapping(text: bytes | None) -> dict[str, Any] | None:
+    """The JSON object that a field holds."""
     if text is None:
         return None
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
+        return _decode_mapping(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def history(text: bytes | None) -> list[AttemptError]:
+    """The lines of failed attempts that a field holds."""
+    if text is None:
+        return []
+    try:
+        return _decode_history(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
 
 
 class Outcome:

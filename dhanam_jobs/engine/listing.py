@@ -87,7 +87,7 @@ class _Step:
         self.total: int = reply[2]
         self.now_ms: int = reply[3]
         self.items: list[tuple[str, list[Any]]] = [
-            (job_id.decode(), item) for job_id, item in zip(reply[4::2], reply[5::2], strict=True)
+            (job_id.decode("utf-8", "replace"), item) for job_id, item in zip(reply[4::2], reply[5::2], strict=True)
         ]
 
 
@@ -127,7 +127,7 @@ class Listing:
             looked += step.looked
             at = step.cursor
             if not at or len(jobs) >= limit or looked >= search:
-                following = f"{state}:{searched + looked}:{at.decode()}" if at else None
+                following = f"{state}:{searched + looked}:{at.decode('utf-8', 'replace')}" if at else None
                 return Page(jobs, following, searched + looked, step.total)
 
     async def ids(self, state: str, where: JobFilter) -> AsyncIterator[list[str]]:

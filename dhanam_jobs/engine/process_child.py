@@ -25,6 +25,7 @@ from . import defaults
 from .children import Child, ChildEnd
 from .context import JobView
 from .errors import ConfigurationError, Discard, EngineError, Limited, RetryLater, Snooze, WaitForChildren
+from .executor import legible, told
 from .registry import payload_type_of
 from .whereabouts import SCRIPT
 
@@ -187,8 +188,8 @@ def _run(head: _Head, payload: bytes, line: _Line) -> tuple[bytes, bytes]:
     try:
         return b"r", _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        about = {"type": "ResultNotEncodable", "message": f"the result can't be encoded: {error}", "signal": "Discard"}
-        return b"e", _encode(about)
+        about = {"type": "ResultNotEncodable", "message": f"the result can't be encoded: {error}"}
+        return b"e", _encode({**about, "signal": "ResultNotEncodable"})
 
 
 def _find(head: _Head) -> Any:
@@ -205,7 +206,7 @@ def _find(head: _Head) -> Any:
 
 
 def _described(error: BaseException) -> dict[str, Any]:
-    about: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+    about: dict[str, Any] = {"type": type(error).__name__, "message": told(error) or type(error).__name__}
     if isinstance(error, Limited):
         return {**about, "signal": "Limited", "delay": error.seconds, "scope": error.scope}
     if isinstance(error, Discard | RetryLater | Snooze | WaitForChildren):
@@ -214,6 +215,6 @@ def _described(error: BaseException) -> dict[str, Any]:
         return about
     # The first frame is this file's own.
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    text = legible("".join(traceback.format_exception(type(error), error, frames)))
     about["traceback"] = text[-defaults.TRACEBACK_BYTES :]
     return about

@@ -191,10 +191,16 @@ class ProcessPool:
         await asyncio.gather(*(self._end(process) for process in list(self._all)))
 
 
+class ResultNotEncodable(Discard):
+    """The handler returned what JSON can't hold; running it again would give the same."""
+
+
 def _raised(error: dict[str, Any]) -> Exception:
     signal_name = error.get("signal")
     if signal_name == "Discard":
         return Discard(error["message"])
+    if signal_name == "ResultNotEncodable":
+        return ResultNotEncodable(error["message"])
     if signal_name == "RetryLater":
         return RetryLater(error["delay"], error["message"])
     if signal_name == "Snooze":

@@ -27,6 +27,8 @@ from .registry import JobType
 log = logging.getLogger(__name__)
 _EARLY_S = 10.0
 _STUBBORN_S = 5.0
+_PASSED_ON = (KeyboardInterrupt, GeneratorExit)
+"""What ends the program, or this coroutine, and not the attempt in which it happens to be seen."""
 
 
 class Slot:
@@ -255,7 +257,7 @@ class Slots:
         try:
             try:
                 payload = job_type.decode(claim.payload)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 return self._executor.unfit(claim, job_type, error)
             value = await call(context, payload)
             outcome = self._executor.completed(claim, job_type, value)
@@ -263,11 +265,11 @@ class Slots:
             outcome = self._cancelled(slot, claim, context, job_type, error)
         except WaitForChildren:
             outcome = self._executor.waits(claim, context.setbacks)
-        except Exception as error:
-            try:
-                outcome = self._executor.raised(claim, job_type, error, payload)
-            except Exception as defect:  # an error whose own text fails, a delay that is no number
-                outcome = self._executor.raised(claim, job_type, defect, payload)
+        except BaseException as error:
+            if not isinstance(error, Exception) and (self.borrowed or isinstance(error, _PASSED_ON)):
+                raise
+            # A sys.exit() deep in a library ends an attempt and nothing else: a slot that died would hold its job.
+            outcome = self._executor.raised(claim, job_type, error, payload)
         finally:
             if context.cause is not None and slot.task is not None:
                 slot.task.uncancel()

@@ -33,6 +33,13 @@ def tell(ctx: ProcessContext, payload: str) -> str:
     return ctx.enqueue_sync("add", {"first": ctx.attempt, "second": 2})
 
 
+class Mute(Exception):
+    """An error that can't say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 def fail(ctx: ProcessContext, payload: str) -> None:
     """Ends in the way that it is told."""
     if payload == "exit":
@@ -49,6 +56,10 @@ def fail(ctx: ProcessContext, payload: str) -> None:
         raise Snooze(3600.0)
     if payload == "unencodable":
         return object()  # type: ignore[return-value]
+    if payload == "mute":
+        raise Mute
+    if payload == "bytes":
+        raise ValueError("caf\udce9.csv")
     raise ValueError(f"bad {payload}")
 
 

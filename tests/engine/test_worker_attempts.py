@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from dhanam_jobs.engine import (
+    ConfigurationError,
     Discard,
     Engine,
     JobContext,
     JobFailed,
     JobInfo,
     JobState,
+    Limited,
     Queue,
     Registry,
     RetryLater,
@@ -180,14 +182,34 @@ class Mute(Exception):
         raise RuntimeError("no words")
 
 
+class Speechless(Exception):
+    """An error whose text ends more than an attempt."""
+
+    def __str__(self) -> str:
+        raise SystemExit("no words")
+
+
+class Foundation(BaseException):
+    """An error that `except Exception` doesn't catch, as those of test libraries and other frameworks."""
+
+
 @pytest.mark.parametrize(
     "error",
-    [ValueError("caf\udce9.csv"), Mute(), Snooze(float("nan")), RetryLater(float("inf")), asyncio.CancelledError()],
+    [
+        ValueError("caf\udce9.csv"),
+        Mute(),
+        Speechless(),
+        asyncio.CancelledError(),
+        Foundation("deep"),
+        SystemExit(2),
+        BaseExceptionGroup("several", [Foundation("deep"), ValueError("x")]),
+        StopIteration("it"),
+    ],
 )
 async def test_an_odd_error_ends_the_attempt_and_neither_slot_nor_job_is_lost(
     play: Play, hands: Hands, error: BaseException
 ) -> None:
-    """Texts that are no UTF-8, errors without a text, delays that are no numbers: each is a failed attempt."""
+    """Texts that are no UTF-8, errors without a text, what is no Exception: each is a failed attempt."""
     play.steps = [error, "well", "next"]
     job = await play.queue.enqueue("act")
     async with Worker(play.queue):
@@ -196,6 +218,50 @@ async def test_an_odd_error_ends_the_attempt_and_neither_slot_nor_job_is_lost(
         await hands.advance(play.queue, 5)
         await play.state(job.id, JobState.COMPLETED, 2)
         assert await (await play.queue.enqueue("act")).result(timeout=10) == "next"
+
+
+@pytest.mark.parametrize("error", [StopIteration("it"), Foundation("deep"), SystemExit(2)])
+async def test_an_odd_error_in_a_thread_ends_the_attempt_and_frees_its_slot(
+    engine: Engine, registry: Registry, error: BaseException
+) -> None:
+    """A future takes no StopIteration: without care the slot would be taken for ever, past its time limit too."""
+
+    @registry.job("odd", queue="threads", retry=RetryPolicy(attempts=1))
+    def odd(ctx: JobContext, payload: bool) -> str:
+        if payload:
+            raise error
+        return "well"
+
+    queue = engine.queue("threads")
+    async with Worker(queue, concurrency=1):
+        job = await queue.enqueue("odd", True)
+        with pytest.raises(JobFailed):
+            await job.result(timeout=10)
+        assert await (await queue.enqueue("odd", False)).result(timeout=10) == "well"
+
+
+async def test_an_error_text_of_megabytes_is_kept_up_to_4096_characters(play: Play) -> None:
+    """Fifty failed records and ten thousand dead letters must not hold whole answers of a provider."""
+    play.steps = [Discard("m" * 5_000_000)]
+    job = await play.queue.enqueue("act")
+    async with Worker(play.queue):
+        with pytest.raises(JobFailed) as failed:
+            await job.result(timeout=10)
+    assert failed.value.reason == "m" * 4096
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, True, "soon", None, 1e10])
+@pytest.mark.parametrize("signal", [Snooze, RetryLater, Limited])
+def test_a_wait_that_is_no_time_is_refused_where_it_is_given(signal: Any, seconds: Any) -> None:
+    """The handler's attempt fails by it, with a text that says what was wrong."""
+    with pytest.raises(ConfigurationError, match=f"{signal.__name__}: .* wanted seconds from 0 to ten years"):
+        signal(seconds)
+
+
+def test_a_limit_of_an_unknown_scope_is_refused_where_it_is_given() -> None:
+    """It would have been taken for the queue's."""
+    with pytest.raises(ConfigurationError, match="scope 'galaxy': wanted 'key' or 'queue'"):
+        Limited(1, "galaxy")  # type: ignore[arg-type]
 
 
 async def test_a_message_that_is_no_utf8_is_kept_as_far_as_it_goes(play: Play) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import redis.asyncio as redis_async
 
-from dhanam_jobs.engine import JobContext, JobFailed, RetryLater, RetryPolicy, Snooze
+from dhanam_jobs.engine import JobContext, JobFailed, JobFilter, RetryLater, RetryPolicy, Snooze, inspect_queue
 
 if TYPE_CHECKING:
     from tests.conftest import RedisServer
@@ -161,3 +162,50 @@ async def test_a_hurried_stop_ends_although_a_handler_ignores_its_cancellation(
     assert info is not None
     assert (info.state, info.attempt, info.stalls) == ("waiting", 0, 0)
     finish.set()
+
+
+RUBBISH: dict[str, list[Any]] = {
+    "no name": ["a", "b"],
+    "two other fields": ["a", "b", "c", "d"],
+    "payload before name": ["payload", "2", "name", "echo"],
+    "a name that is no UTF-8": ["name", b"\xff\xfe", "payload", "2"],
+    "an id that is no UTF-8": ["name", "echo", "payload", "2", "id", b"\xff"],
+    "a payload that is no UTF-8": ["name", "echo", "payload", b"\xff{"],
+    "an endless number": ["name", "echo", "payload", "2", "attempt", "9" * 5000],
+    "a bottomless payload": ["name", "echo", "payload", "[" * 100_000 + "]" * 100_000],
+    "bottomless metadata": ["name", "echo", "payload", "2", "meta", '{"a":' + "[" * 5000 + "]" * 5000 + "}"],
+    "bottomless options": ["name", "echo", "payload", "2", "options", '{"a":' + "[" * 5000 + "]" * 5000 + "}"],
+    "history that is none": ["name", "echo", "payload", "2", "errors", "{}", "meta", "[1]"],
+}
+
+
+@pytest.mark.parametrize("what", RUBBISH)
+async def test_rubbish_in_a_stream_stops_neither_a_worker_nor_a_listing(
+    server: RedisServer,
+    client: redis_async.Redis,
+    handlers: Handlers,
+    connect: Connect,
+    make_worker: MakeWorker,
+    what: str,
+) -> None:
+    """One slot takes it and then the jobs behind it; who lists, looks it up, searches or inspects gets an answer."""
+    queue = await connect(server.url)
+    first = await queue.enqueue("echo", 1)
+    await client.execute_command("XADD", "jobs:{work}:waiting:5", "*", *RUBBISH[what])  # type: ignore[no-untyped-call]
+    last = await queue.enqueue("echo", 3)
+    page = await queue.operations.page("waiting")
+    assert len(page.jobs) == 3
+    msgspec.json.decode(msgspec.json.encode(page.jobs))  # what is shown can be shown
+    for job in page.jobs:
+        await queue.get(job.id)
+        await queue.operations.explain(job.id)
+    await queue.operations.page("waiting", where=JobFilter(text="nowhere"))
+    await inspect_queue(queue)
+    async with make_worker(queue, concurrency=1):
+        assert await first.result(timeout=10) == 1
+        assert await last.result(timeout=10) == 3
+    counts = await queue.counts()
+    assert counts.active == counts.waiting == 0
+    for state in ("parked", "completed", "failed"):
+        await queue.operations.page(state)
+    await inspect_queue(queue)
