@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -27,6 +27,8 @@ log = structlog.get_logger("dhanam_jobs.http")
 
 BUFFERED: Final = 1_000
 """Events that wait for a listener; with more, it has fallen behind."""
+RECOVERING: Final = 8
+"""Listeners that read from Redis what they missed at a time, each over a connection of its own."""
 PER_STEP: Final = 200
 """Most events of one step."""
 MOST_OF_ONE_USER: Final = 20
@@ -48,6 +50,7 @@ class EventHub:
     def __init__(self, jobs: JobsService, *, buffered: int = BUFFERED) -> None:
         self._jobs = jobs
         self.buffered = buffered
+        self.recovering = asyncio.Semaphore(RECOVERING)
         self._listeners: set[Listener] = set()
         self._users: Counter[str] = Counter()
         self._reader: EventReader | None = None
@@ -133,27 +136,33 @@ class EventHub:
 class Listener:
     """One who listens: an async iterator of steps, each of one to `PER_STEP` events, that ends with the hub's reader.
 
-    `places` is how far each queue's events were handed out.
+    `places` is how far each queue's events were handed out; empty as long as that isn't known.
     """
 
-    def __init__(self, hub: EventHub, user_id: str, places: dict[str, str], since: Since) -> None:
+    def __init__(self, hub: EventHub, user_id: str, now: dict[str, str], since: Since) -> None:
         self._hub = hub
         self.user_id = user_id
-        self.places = places
+        self.places = now
+        if isinstance(since, Mapping):
+            self.places = {**now, **since}
+        elif since is not None:
+            self.places = {}
+        self._queues = tuple(now)
+        # How far they were read: what waits below was read, and not handed out.
+        self._reached = self.places
         self._since = since
-        self._buffer: deque[Event] = deque()
         self._behind = since is not None
-        self._past: EventReader | None = None
+        self._recovered: deque[Told] = deque()
+        self._buffer: deque[Event] = deque()
         self._ended = False
         self._news = asyncio.Event()
 
     def put(self, event: Event) -> None:
         """Take what the hub has read."""
-        if event.queue not in self.places or self._behind:
+        if self._behind or event.queue not in self._queues:
             return
         if len(self._buffer) >= self._hub.buffered:
-            self._buffer.clear()
-            self._behind = True
+            self._fall_behind()
         else:
             self._buffer.append(event)
         self._news.set()
@@ -168,45 +177,52 @@ class Listener:
 
     async def __anext__(self) -> list[Told]:
         while True:
-            if self._past is None and self._behind:
-                since, self._since = (self.places if self._since is None else self._since), None
-                self._past = self._hub.past(tuple(self.places), since)
-                # What happens while the past is read waits in the buffer.
-                self._behind = False
-            if self._past is not None:
-                if step := await self._of_the_past(self._past):
-                    return step
-            elif step := self._of_the_buffer():
+            if self._recovered:
+                count = min(PER_STEP, len(self._recovered))
+                step = [self._recovered.popleft() for _ in range(count)]
+            elif self._behind and not self._ended:
+                await self._recover()
+                continue
+            else:
+                step = self._of_the_buffer()
+            if step:
+                self.places = step[-1].places
                 return step
-            elif self._ended:
+            if self._ended:
                 raise StopAsyncIteration
-            elif not self._behind:
-                self._news.clear()
-                await self._news.wait()
+            self._news.clear()
+            await self._news.wait()
 
     async def close(self) -> None:
         """Listen no more."""
-        if self._past is not None:
-            await self._past.aclose()
         await self._hub.leave(self)
 
-    async def _of_the_past(self, past: EventReader) -> list[Told]:
-        step: list[Told] = []
-        async for event in past:
-            self.places = {**self.places, **past.offsets}
-            step.append(Told(event, self.places))
-            if len(step) >= PER_STEP:
-                return step
-        self.places = {**self.places, **past.offsets}
-        await past.aclose()
-        self._past = None
-        return step
+    def _fall_behind(self) -> None:
+        self._buffer.clear()
+        self._behind = True
+
+    async def _recover(self) -> None:
+        """Read what is missing, as much as may wait; with all of it, the listener is among the others again."""
+        since = self._reached if self._since is None else self._since
+        async with self._hub.recovering:
+            # From here on what happens waits in the buffer, beside what is read now.
+            self._behind, self._since = False, None
+            async with self._hub.past(self._queues, since) as past:
+                async for event in past:
+                    self._reached = {**self._reached, **past.offsets}
+                    self._recovered.append(Told(event, self._reached))
+                    if len(self._recovered) >= self._hub.buffered:
+                        self._fall_behind()
+                        break
+                self._reached = {**self._reached, **past.offsets}
+        if not self._recovered:
+            self.places = self._reached
 
     def _of_the_buffer(self) -> list[Told]:
         step: list[Told] = []
         while self._buffer and len(step) < PER_STEP:
             event = self._buffer.popleft()
-            place = order_of(self.places[event.queue])
+            place = order_of(self._reached[event.queue])
             # What was read from the past already comes once more.
             if isinstance(event, Gap):
                 if order_of(event.oldest) <= place:
@@ -214,8 +230,8 @@ class Listener:
             elif order_of(event.offset) <= place:
                 continue
             else:
-                self.places = {**self.places, event.queue: event.offset}
-            step.append(Told(event, self.places))
+                self._reached = {**self._reached, event.queue: event.offset}
+            step.append(Told(event, self._reached))
         return step
 
 

@@ -102,7 +102,8 @@ def _stream(
 
 
 async def _of_queues(listener: Listener) -> AsyncGenerator[bytes]:
-    yield place_frame(_id(listener.places))
+    if place := _id(listener.places):
+        yield place_frame(place)
     async for step in listener:
         yield b"".join(_frame(told) for told in step)
 

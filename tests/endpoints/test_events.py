@@ -265,6 +265,45 @@ async def test_who_falls_behind_is_told_of_everything_all_the_same(
     assert (hub.listening, hub.reads) == (0, False)
 
 
+async def test_all_who_fall_behind_at_once_take_turns_to_catch_up(service: Service) -> None:
+    """A burst doesn't make as many connections as there are listeners, nor do all who come back to the past at once."""
+    hub = event_hub.EventHub(service.jobs, buffered=10)
+    listeners = [await hub.listen(f"user-{n}", [QUEUE]) for n in range(30)]
+    listeners += [await hub.listen(f"user-{n}", [QUEUE], "0") for n in range(30)]
+    jobs = await service.jobs.trigger_bulk_categorization(f"space-{n:03}" for n in range(100))
+    most = 0
+
+    async def read(listener: event_hub.Listener) -> list[str]:
+        nonlocal most
+        told: list[str] = []
+        async with asyncio.timeout(30):
+            async for step in listener:
+                told += [str(getattr(each.event, "job_id", "")) for each in step]
+                names = [row["name"] for row in await service.engine.redis.client_list()]
+                most = max(most, sum(name == f"{service.engine.client_name}:events" for name in names))
+                if len(told) >= len(jobs):
+                    break
+        return told
+
+    assert await asyncio.gather(*map(read, listeners)) == [[job.id for job in jobs]] * 60
+    assert 1 <= most <= 1 + event_hub.RECOVERING
+    for listener in listeners:
+        await listener.close()
+
+
+async def test_a_client_that_comes_back_before_the_first_event_begins_where_it_began(service: Service) -> None:
+    """The place that it is told at the start is the one that it asked for, not the present."""
+    async with following(service, ALL, "root", queues=QUEUE) as stream:
+        begin = stream.last_id
+    await service.jobs.pause_queue(QUEUE)
+    async with following(service, ALL, "root", queues=QUEUE, last_id=begin) as stream:
+        assert stream.last_id == begin or (await stream.next()).name == "paused"
+    hub = service.app.state.context.events
+    listener = await hub.listen("root", [QUEUE], {QUEUE: begin})
+    assert listener.places == {QUEUE: begin}
+    await listener.close()
+
+
 async def test_silence_is_broken_by_signs_of_life(start_service: StartService, wait_until: WaitUntil) -> None:
     """So that proxies keep the connection and a client notices a dead one."""
     service = await start_service(heartbeat_s=0.02)
