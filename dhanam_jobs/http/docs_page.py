@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dhanam_jobs.http.event_stream import MEDIA_TYPE
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -89,6 +91,8 @@ def _shown(document: Mapping[str, Any], method: str, path: str, operation: Mappi
 def _curl(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any], body: Any) -> str:
     examples = {each["name"]: each.get("example", each["name"]) for each in operation.get("parameters", ())}
     verb = "" if method == "get" else f"-X {method.upper()} "
+    if any(MEDIA_TYPE in told.get("content", {}) for told in operation["responses"].values()):
+        verb = "-N "
     parts = [f'curl {verb}"$JOBS_URL{path.format_map(examples)}"']
     if operation["security"]:
         parts.append('-H "Authorization: Bearer $TOKEN"')

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dhanam_jobs.handlers import rules_service
 from dhanam_jobs.handlers.categorize_transactions import categorize_space
 from dhanam_jobs.handlers.rules.writing import RuleRefused
 from dhanam_jobs.handlers.rules_service import NotAllowed, NotFound, RulesService
@@ -159,3 +160,22 @@ async def test_a_stored_rule_whose_category_is_in_its_action_gives_it(household:
     (bought,) = await household.insert(household.row("1", "oxxo"))
     await categorize_space(household.store, "home")
     assert await household.category_of(bought) == "food"
+
+
+async def test_a_preview_tells_what_a_rule_would_match_and_looks_at_so_many_at_most(
+    household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what has no category; members of any role may ask, strangers may not; nothing is written."""
+    service = RulesService(household.store)
+    await household.insert(*(household.row(f"{n:04}", "OXXO" if n % 2 else "CFE") for n in range(1200)))
+    told = await service.preview_rule("luis", "home", OXXO)
+    assert (told.matched, told.searched, told.total, len(told.examples)) == (600, 1200, 1200, 10)
+    assert {each.description for each in told.examples} == {"OXXO"}
+    monkeypatch.setattr(rules_service, "MOST_PREVIEWED", 700)
+    told = await service.preview_rule("ana", "home", OXXO)
+    assert (told.searched, told.total) == (1000, 1200)
+    with pytest.raises(NotAllowed):
+        await service.preview_rule("eva", "home", OXXO)
+    with pytest.raises(RuleRefused):
+        await service.preview_rule("ana", "home", [])
+    assert await service.get_rules_for_space("ana", "home") == []
