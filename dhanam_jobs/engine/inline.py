@@ -7,7 +7,7 @@ nothing happens behind its back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +17,11 @@ from .context import JobContext
 from .engine import Engine
 from .errors import ClaimLost, ConfigurationError, EngineUnavailable, WaitForChildren
 from .job import JobError, Outcome
+from .lane import Lane
 from .link import Unreachable
 from .middleware import Run
 from .queue import Queue
+from .registry import JobType
 from .resources import ResourceScope
 from .scheduler import Scheduler
 from .slots import Slot
@@ -74,67 +76,58 @@ async def run_waiting(
     names = queues or tuple(row.name for row in engine.registry.queues)
     scope = ResourceScope(resources)
     ran: list[Ran] = []
-    hands: list[Hand] = []
+    workers: list[Inline] = []
     scheduler = Scheduler(engine, [engine.queue(name) for name in names])
     try:
         for name in names:
-            hands.append(await Hand(engine.queue(name), resources=scope).__aenter__())
+            workers.append(await Inline(engine.queue(name), resources=scope).__aenter__())
         while True:
             await scheduler.run_once()
-            await _carry(hands)
+            await _carry(workers)
             before = len(ran)
-            for hand in hands:
-                while (one := await hand.run_one()) is not None:
+            for worker in workers:
+                while (one := await worker.hand.run_one()) is not None:
                     ran.append(one)
                     if len(ran) >= at_most:
                         raise AssertionError(f"{at_most} jobs ran and there are more; the last was {one!r}")
-            told = sum([await hand.tell_failures() for hand in hands])
-            if len(ran) == before and not told and not (through_delays and _move_on(engine, hands)):
+            told = sum([await worker.tell_failures() for worker in workers])
+            if len(ran) == before and not told and not (through_delays and _move_on(engine, workers)):
                 return ran
     finally:
-        for hand in hands:
-            await hand.__aexit__(None, None, None)
+        for worker in workers:
+            await worker.__aexit__(None, None, None)
 
 
-async def _carry(hands: Sequence[Hand]) -> None:
+async def _carry(workers: Sequence[Inline]) -> None:
     """Returns when parents and children know of each other what there is to know."""
-    couriers = [hand.queue.courier for hand in hands]
+    couriers = [worker.queue.courier for worker in workers]
     while sum([await courier.run() for courier in couriers]) or any(courier.busy for courier in couriers):
         pass
 
 
-def _move_on(engine: Engine, hands: Sequence[Hand]) -> bool:
+def _move_on(engine: Engine, workers: Sequence[Inline]) -> bool:
     """Moves the clock to the next time at which a job may run; False where there is none."""
-    times = [hand.next_ms for hand in hands if hand.next_ms is not None]
+    times = [worker.hand.next_ms for worker in workers if worker.hand.next_ms is not None]
     if not times or engine.clock is None:
         return False
     engine.clock.advance(max(0, min(times) - engine.clock.now_ms()) / 1000)
     return True
 
 
-class Hand(Worker):
-    """A worker of one slot that runs a job when it is told to, in the task that tells it."""
+class Hand(Lane):
+    """A lane of one slot that runs a job in the task that tells it to."""
 
-    def __init__(self, queue: Queue, *, resources: ResourceScope) -> None:
-        super().__init__(queue, concurrency=1, resources=resources)
+    def __init__(
+        self, queue: Queue, size: int, ahead: int, *, calls: Mapping[str, tuple[JobType, Run]], **shared: Any
+    ) -> None:
+        watched = {name: (job_type, self._watched(call)) for name, (job_type, call) in calls.items()}
+        super().__init__(queue, size, ahead, calls=watched, **shared)
         self.next_ms: int | None = None
         self._slot = Slot()
         self._slots.table.append(self._slot)
         self._slots.borrowed = True
         self._payload: Any = None
         self._error: BaseException | None = None
-        for name, (job_type, call) in list(self._calls.items()):
-            self._calls[name] = (job_type, self._watched(call))
-
-    async def __aenter__(self) -> Self:
-        await self._begin(asyncio.get_running_loop())
-        self._heart.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._leave()
 
     async def run_one(self) -> Ran | None:
         """Claims a job, runs and settles it; None where none may run now, and then `next_ms` is when one may (ms), as
@@ -163,11 +156,6 @@ class Hand(Worker):
         await self._trip_now([outcome_or_lost], 0)
         return self._ran(outcome_or_lost)
 
-    async def tell_failures(self) -> int:
-        """Returns when the hooks of this queue were told of all failures, also of those outside of runs; and of how
-        many that is."""
-        return await self._hooks.catch_up()
-
     async def _trip_now(self, outcomes: list[Outcome], want: int) -> None:
         self._call += 1
         try:
@@ -175,7 +163,7 @@ class Hand(Worker):
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer: {error}") from error
         if self._dead:
-            raise ClaimLost(f"queue {self.queue.name!r}: a sweep took what runs inline for dead")
+            raise ClaimLost(f"queue {self._queue.name!r}: a sweep took what runs inline for dead")
 
     def _watch(self, due_ms: int | None) -> None:
         self.next_ms = due_ms
@@ -193,7 +181,7 @@ class Hand(Worker):
 
     def _ran(self, outcome: Outcome) -> Ran:
         claim, kind = outcome.claim, outcome.kind.lstrip("-").split(" ")[0]
-        ran = Ran(claim.id, self.queue.name, claim.name, claim.attempt, kind, self._payload)
+        ran = Ran(claim.id, self._queue.name, claim.name, claim.attempt, kind, self._payload)
         body: dict[str, Any] = msgspec.json.decode(outcome.body)
         if kind == "completed":
             ran.result = body.get("result")
@@ -207,6 +195,37 @@ class Hand(Worker):
         if not isinstance(self._error, WaitForChildren):
             ran.error = self._error
         return ran
+
+
+class Inline(Worker):
+    """A worker of one slot that runs a job when it is told to."""
+
+    lane_type = Hand
+
+    def __init__(self, queue: Queue, *, resources: ResourceScope) -> None:
+        super().__init__(queue, concurrency=1, prefetch=0, resources=resources)
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        self._heart.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    @property
+    def hand(self) -> Hand:
+        """Its lane."""
+        (hand,) = self.lanes
+        assert isinstance(hand, Hand)
+        return hand
+
+    async def tell_failures(self) -> int:
+        """Returns when the hooks of this queue were told of all failures, also of those outside of runs; and of how
+        many that is."""
+        return await self._hooks.catch_up()
 
 
 def _said(error: JobError) -> str:

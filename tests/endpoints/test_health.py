@@ -63,7 +63,7 @@ async def test_each_worker_is_a_part(service: Service, wait_until: WaitUntil) ->
         service.checks |= worker_checks([worker])
         await wait_until(lambda: worker.fetched, "the worker has asked for jobs")
         assert (await service.ask("GET", "/readyz")).json()["parts"]["worker:esg-updates"] == "ok"
-        worker.fetched -= 60
+        worker.lanes[0].fetched -= 60
         ready = await service.ask("GET", "/readyz")
     assert ready.status_code == 503
     assert ready.json()["error"]["message"] == "Not ready: worker:esg-updates (failing)"
@@ -142,5 +142,5 @@ async def test_a_worker_that_was_told_to_pause_is_in_order(service: Service, wai
         service.checks |= worker_checks([worker])
         await wait_until(lambda: worker.fetched, "the worker has asked for jobs")
         worker.pause()
-        worker.fetched -= 60
+        worker.lanes[0].fetched -= 60
         assert (await service.ask("GET", "/readyz")).status_code == 200

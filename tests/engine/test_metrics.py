@@ -144,9 +144,9 @@ async def test_what_an_outage_delays_is_counted_afterwards(start_redis: StartRed
         async with Worker(queue) as worker:
             await (await queue.enqueue("rest", 1)).result(timeout=10)
             server.kill()
-            assert not await worker.meter.send()
+            assert not await worker.lanes[0].meter.send()
             server.start()
-            while not await worker.meter.send():
+            while not await worker.lanes[0].meter.send():
                 pass
             async with Engine.connect(server.url, registry=registry) as afresh:
                 (row,) = await afresh.metrics("q", last=2)

@@ -288,7 +288,7 @@ async def test_the_page_on_results_events_and_metrics(reader: Reader) -> None:
         await reader.wait_until(heard, "a failure is heard of", timeout=30)
         following.cancel()
         await asyncio.wait([following])
-        await worker.meter.send()
+        await worker.lanes[0].meter.send()
     reader.names["rows"] = await reader.engine.metrics("hello")
     await reader.run(metrics)
     assert reader.names["whole"].completed == 2

@@ -164,7 +164,7 @@ def test_an_illegal_prefetch_is_refused(registry: Registry, value: Any) -> None:
         registry.queue("work", prefetch=value)
 
 
-async def test_a_twin_takes_its_half(engine: Engine, gate: Gate, wait_until: WaitUntil) -> None:
+async def test_two_lanes_share_what_is_asked_for(engine: Engine, gate: Gate, wait_until: WaitUntil) -> None:
     """Together they claim what was asked for."""
     queue = engine.queue("work")
     await queue.enqueue_many([("gate", n) for n in range(60)])

@@ -101,7 +101,7 @@ async def test_a_handler_that_ignores_its_cancellation_is_visible(
         info = await queue.get(job.id)
         assert info is not None
         assert (info.state, info.cancelling) == (JobState.ACTIVE, "please")
-        assert worker._doing()["interrupted"] == {job.id: "cancelled"}
+        assert worker.lanes[0].doing()["interrupted"] == {job.id: "cancelled"}
         gate.open.set()
         assert await job.result(timeout=10) == "through"
     assert (await queue.counts()).cancelled == 0
@@ -129,7 +129,7 @@ async def test_a_cancellation_that_overtakes_the_claim_is_kept_for_it(engine: En
         worker.pause()
         job = await queue.enqueue("gate", 1)
         level, _, entry = job.id.partition("-")
-        worker._told(Message(cancel=job.id, place=f"waiting:{level}", entry=entry, reason="early"))
+        worker._told(0, Message(cancel=job.id, place=f"waiting:{level}", entry=entry, reason="early"))
         worker.resume()
         with pytest.raises(JobFailed, match="early"):
             await job.result(timeout=10)
