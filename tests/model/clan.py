@@ -137,6 +137,11 @@ class Clan:
     def _bad(self, child: Name) -> bool:
         return any(end.state != "completed" for end in self.ends.get(child, ()))
 
+    def _failed(self, child: Name) -> bool:
+        """Whether a child failed, or another job may have that held its unique key and so was the child; which it was,
+        a quiet moment tells."""
+        return self._bad(child) or (child not in self.ends and any(self._bad(other) for other in self.joinable))
+
     async def settle(self, queue: str, claim: Claim, kind: str, body: str) -> bool:
         """One outcome; False where the claim was lost."""
         self._calls += 1
@@ -193,7 +198,7 @@ class Clan:
                 if await self.state(name) in LIVE:
                     member.stored, member.over = True, False
                 elif member.stored and not member.over:
-                    failed = any(policy == "fail" and self._bad(child) for child, policy in member.children.values())
+                    failed = any(policy == "fail" and self._failed(child) for child, policy in member.children.values())
                     if not failed and name not in self.felled and name not in self.may_go:
                         raise Mismatch(f"{name} is gone, and nothing says why")
                     self.ended(name, End(""))
