@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import defaults, scripts
+from . import checks, defaults, scripts
 from .inbox import Message, send
 from .job import JobState
 from .registry import check_concurrency
@@ -27,7 +27,7 @@ async def cancel_jobs(queue: Queue, job_ids: Iterable[str], reason: str) -> list
     """Cancels jobs, in bounded steps, and says of each what became of it. Raises EngineUnavailable."""
     row = queue.engine.registry.row_of(queue.name)
     keep = "" if row.retention.cancelled is None else row.retention.cancelled
-    text = reason[: defaults.MAX_REASON_LENGTH]
+    text = checks.kind("reason", reason, str)[: defaults.MAX_REASON_LENGTH]
     ids = list(job_ids)
     verdicts: list[Verdict] = []
     for first in range(0, len(ids), defaults.CANCEL_STEP):

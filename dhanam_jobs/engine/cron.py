@@ -34,6 +34,7 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
+from dhanam_jobs.engine.checks import shown
 from dhanam_jobs.engine.errors import ConfigurationError
 from dhanam_jobs.engine.wall_clock import WallClock
 
@@ -173,12 +174,12 @@ def _to_ms(instant: datetime) -> int:
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        if _NOT_A_ZONE.fullmatch(name):
+        if not isinstance(name, str) or _NOT_A_ZONE.fullmatch(name):
             raise ValueError("not the same on every machine")
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         wanted = "an IANA name such as UTC or America/Mexico_City"
-        raise CronError(f"time zone: found {name[:80]!r}, wanted {wanted}") from error
+        raise CronError(f"time zone: found {shown(name)}, wanted {wanted}") from error
 
 
 def _interval(expression: str, text: str) -> timedelta:

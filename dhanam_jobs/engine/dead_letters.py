@@ -12,7 +12,7 @@ from . import defaults, scripts
 from .errors import JobNotFound, WrongState
 from .found import job_info
 from .job import JobInfo
-from .listing import DEAD, JobFilter, Listing, Page
+from .listing import DEAD, JobFilter, Listing, Page, wanted_jobs
 from .reviving import revive
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class DeadLetters:
     async def replay_all(self, where: JobFilter | None = None) -> int:
         """Runs all (that match) once more, oldest first, and returns how many; one whose id a job has is left."""
         revived = 0
-        async for records in self._listing.records(DEAD, where or JobFilter()):
+        async for records in self._listing.records(DEAD, wanted_jobs(where)):
             verdicts = await revive(self._queue, DEAD, records)
             revived += sum(verdict in ("revived", "held") for verdict in verdicts)
         return revived
@@ -80,6 +80,6 @@ class DeadLetters:
     async def prune(self, where: JobFilter | None = None) -> int:
         """Deletes all (that match) and returns how many."""
         pruned = 0
-        async for ids in self._listing.ids(DEAD, where or JobFilter()):
+        async for ids in self._listing.ids(DEAD, wanted_jobs(where)):
             pruned += await self._queue.engine.run(scripts.PRUNE, self._queue.root, *ids)
         return pruned

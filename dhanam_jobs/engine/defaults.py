@@ -62,8 +62,8 @@ SEARCH_STEP: Final = 500
 """Jobs that a filter looks at in one script call."""
 BULK: Final = 200
 """Jobs that operators' verbs change in one script call."""
-CLEAR_BLOCKED: Final = 5_000
-"""Blocked jobs that one script call of `clear` removes; all else goes at once."""
+CLEAR_BLOCKED: Final = 200
+"""Jobs that are blocked or wait by key that one script call of `clear` removes; all else goes at once."""
 RESULT_KEEP_MS: Final = 600_000
 """How long a result that somebody waits for is kept beside the retained records."""
 ATTEMPT_HISTORY: Final = 25

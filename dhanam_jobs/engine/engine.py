@@ -9,13 +9,13 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import redis.asyncio
 
-from . import defaults, keys
+from . import checks, defaults, keys
 from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
 from .event_reader import EventReader, Since, recent_events
 from .events import Event
@@ -35,6 +35,7 @@ from .servers import Servers
 if TYPE_CHECKING:
     from .manual_clock import ManualClock
 
+_UNSENDABLE = (redis.exceptions.DataError, UnicodeEncodeError)
 _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
@@ -69,7 +70,7 @@ class Engine:
         registry: Registry | None = None,
         clock: ManualClock | None = None,
     ) -> None:
-        self.url = url
+        self.url = checks.kind("the Redis URL", url, str)
         self.prefix = keys.check_prefix(prefix)
         self.registry = registry if registry is not None else Registry()
         self.client_name = f"{prefix.replace(' ', '_')}:{socket.gethostname()}:{os.getpid()}"
@@ -133,7 +134,7 @@ class Engine:
     def queue(self, name: str) -> Queue:
         """The queue of that name (`[a-z0-9._-]`); one that the registry doesn't have is legal for producers of other
         processes' jobs, unless the registry has queues at all: then it is UnknownQueue. The same object each time."""
-        queue = self._queues.get(name)
+        queue = self._queues.get(name if isinstance(name, str) else keys.check_queue_name(name))
         if queue is None:
             if self.registry.queues and not self.registry.has_queue(name):
                 self.registry.queue_config(name)  # raises, and lists the queues that there are
@@ -245,6 +246,8 @@ class Engine:
             return await self.servers.run(script, root, self.time_override, *arguments)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
+        except _UNSENDABLE:
+            raise _refused(arguments) from None
 
     async def command(self, key: str, *words: Argument) -> Any:
         """Runs one command about a key. Raises EngineUnavailable where Redis doesn't answer."""
@@ -252,6 +255,8 @@ class Engine:
             return await self.servers.command(key, *words)
         except Unreachable as error:
             raise EngineUnavailable(f"Redis did not answer {words[0]!s}: {error}") from error
+        except _UNSENDABLE:
+            raise _refused(words) from None
 
     async def ping(self) -> None:
         """Returns when Redis answers; raises EngineUnavailable where it doesn't."""
@@ -336,3 +341,13 @@ class Engine:
 
 def _without_password(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//", url)
+
+
+def _refused(arguments: Sequence[Any]) -> ConfigurationError:
+    """Names the argument that no command can carry: an id that is no text, or half a character in one."""
+    for one in arguments:
+        if isinstance(one, bool) or not isinstance(one, bytes | str | int | float):
+            return ConfigurationError(f"{checks.shown(one)}: wanted a text")
+        if isinstance(one, str) and not checks.utf8(one):
+            return ConfigurationError(f"{checks.shown(one)}: wanted a text that UTF-8 can hold")
+    return ConfigurationError("an argument can't be sent to Redis")

@@ -17,7 +17,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import defaults
+from . import checks, defaults
 from .errors import ConfigurationError, EngineUnavailable
 from .events import Event, Gap, events_of
 from .link import Backoff, Unreachable
@@ -227,6 +227,7 @@ class EventReader:
 
 async def recent_events(engine: Engine, queues: Sequence[Queue], limit: int) -> list[Event]:
     """The newest events of these queues, at most `limit`, the oldest first. Raises EngineUnavailable."""
+    checks.whole("limit", limit, 1)
     found: list[tuple[tuple[int, int], list[Event]]] = []
     for queue in queues:
         try:
@@ -239,7 +240,7 @@ async def recent_events(engine: Engine, queues: Sequence[Queue], limit: int) -> 
             name = entry.decode()
             found.append((_key(name), events_of(queue.name, name, [part for pair in fields.items() for part in pair])))
     events = [event for _, told in sorted(found, key=lambda one: one[0]) for event in told]
-    return events[-limit:] if limit > 0 else []
+    return events[-limit:]
 
 
 def _key(entry: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from redis.exceptions import RedisError
 
-from . import defaults
+from . import checks, defaults
 from .manual_clock import LEASES_UNTIL_MS
 from .routes import Routes
 from .scripts import BEAT
@@ -61,7 +61,7 @@ class Heart:
         time_override: bytes | int = b"",
         routes: Routes | None = None,
     ) -> None:
-        self._interval = lease_ms / 3000
+        self._interval = checks.whole("lease_ms", lease_ms, 1) / 3000
         self._servers = BlockingServers(url, name=f"{name}:heart", routes=routes, timeout=max(self._interval, 1.0))
         self._loop_stall = loop_stall
         self._time_override = time_override

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from . import checks
 from .defaults import LEVELS, MAX_ID_LENGTH
 from .errors import ConfigurationError
 
@@ -15,7 +16,7 @@ GROUP = "workers"
 _QUEUE_NAME = re.compile(r"[a-z0-9._-]{1,64}\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 _GENERATED_ID = re.compile(r"[0-9]-[0-9]+-s?[0-9]+\Z")
-_UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def root(prefix: str, queue: str) -> str:
@@ -40,15 +41,15 @@ def schedule_changes(prefix: str) -> str:
 
 def check_prefix(prefix: str) -> str:
     """Returns the prefix, or raises ConfigurationError."""
-    if not _PREFIX.match(prefix):
-        raise ConfigurationError(f"key prefix {prefix!r}: wanted 1 to 64 of A-Z a-z 0-9 . _ : -")
+    if not isinstance(prefix, str) or not _PREFIX.match(prefix):
+        raise ConfigurationError(f"key prefix {checks.shown(prefix)}: wanted 1 to 64 of A-Z a-z 0-9 . _ : -")
     return prefix
 
 
 def check_queue_name(name: str) -> str:
     """Returns the name, or raises ConfigurationError."""
-    if not _QUEUE_NAME.match(name):
-        raise ConfigurationError(f"queue name {name!r}: wanted 1 to 64 of a-z 0-9 . _ -")
+    if not isinstance(name, str) or not _QUEUE_NAME.match(name):
+        raise ConfigurationError(f"queue name {checks.shown(name)}: wanted 1 to 64 of a-z 0-9 . _ -")
     return name
 
 
@@ -58,10 +59,7 @@ def check_custom_id(job_id: str) -> str:
     Generated ids are `<level>-<ms>-<n>`: the level and stream entry where the job was born, so that a plain job is
     found without an index. A chosen id may not look like one.
     """
-    if not 1 <= len(job_id) <= MAX_ID_LENGTH or _UNFIT.search(job_id):
-        raise ConfigurationError(
-            f"job id {job_id[:80]!r}: wanted 1 to {MAX_ID_LENGTH} characters without white space or control characters"
-        )
+    _check_name("job id", job_id)
     if _GENERATED_ID.match(job_id):
         raise ConfigurationError(f"job id {job_id!r} looks like a generated one; choose another form")
     return job_id
@@ -69,25 +67,27 @@ def check_custom_id(job_id: str) -> str:
 
 def check_unique_key(key: str) -> str:
     """Returns a unique key, or raises ConfigurationError."""
-    if not 1 <= len(key) <= MAX_ID_LENGTH or _UNFIT.search(key):
-        raise ConfigurationError(
-            f"unique key {key[:80]!r}: wanted 1 to {MAX_ID_LENGTH} characters without white space or control characters"
-        )
-    return key
+    return _check_name("unique key", key)
 
 
 def check_limit_key(key: str) -> str:
     """Returns a key that limits are kept for, or raises ConfigurationError."""
-    if not isinstance(key, str) or not 1 <= len(key) <= MAX_ID_LENGTH or _UNFIT.search(key):
+    return _check_name("limit key", key)
+
+
+def _check_name(what: str, name: str) -> str:
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_ID_LENGTH or _UNFIT.search(name):
         raise ConfigurationError(
-            f"limit key {str(key)[:80]!r}: wanted 1 to {MAX_ID_LENGTH} characters "
+            f"{what} {checks.shown(name)}: wanted 1 to {MAX_ID_LENGTH} characters "
             "without white space or control characters"
         )
-    return key
+    return name
 
 
 def check_priority(priority: int) -> int:
     """Returns the level, or raises ConfigurationError (also for True and 5.0)."""
     if type(priority) is not int or not 0 <= priority < LEVELS:
-        raise ConfigurationError(f"priority {priority!r}: wanted a whole number from 0 (most urgent) to {LEVELS - 1}")
+        raise ConfigurationError(
+            f"priority {checks.shown(priority)}: wanted a whole number from 0 (most urgent) to {LEVELS - 1}"
+        )
     return priority

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import keys, scripts
+from . import checks, keys, scripts
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Limit(msgspec.Struct, frozen=True):
     period: float | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and (type(self.concurrency) is not int or self.concurrency < 1):
-            raise ConfigurationError(f"concurrency {self.concurrency!r} of a limit: wanted a whole number above 0")
+        if self.concurrency is not None:
+            checks.whole("concurrency of a limit", self.concurrency, 1, "for no such limit")
         if (self.starts is None) != (self.period is None):
             raise ConfigurationError(f"a limit of {self.starts!r} starts in {self.period!r} s: wanted both or neither")
         if self.starts is not None and (type(self.starts) is not int or not 1 <= self.starts <= _MOST_STARTS):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from . import defaults, scripts
+from . import checks, defaults, scripts
 from .errors import ConfigurationError
 from .found import job_info
 from .job import JobInfo
@@ -35,6 +35,8 @@ STATES: tuple[State, ...] = (
 DEAD: Literal["dead"] = "dead"
 
 
+_LONGEST_SEARCH = 10_000
+"""Characters of a text that a filter looks for."""
 _COUNT = re.compile(r"[0-9]{1,15}")
 _SCORE = r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?"
 _IN_STREAMS = re.compile(rf"[a-z]+:[0-9] [0-9]{{1,19}}-[0-9]{{1,19}}|keyed (|{_SCORE} .+)", re.DOTALL)
@@ -62,8 +64,12 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             check_priority(self.priority)
         for name in ("older_than", "younger_than"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-                raise ConfigurationError(f"{name} {value!r}: wanted seconds of at least 0, or None")
+            if value is not None:
+                checks.seconds(name, value, 0, 100 * checks.YEAR_S, "seconds from 0 to a century, or None")
+        for name in ("name", "text"):
+            value = getattr(self, name)
+            if value is not None:
+                checks.text(name, value, _LONGEST_SEARCH)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -116,7 +122,7 @@ class Listing:
         _check_positive("limit", limit)
         _check_positive("search", search)
         searched, at = _read_cursor(cursor, state)
-        where = where or JobFilter()
+        where = wanted_jobs(where)
         jobs: list[JobInfo] = []
         looked = 0
         while True:
@@ -221,6 +227,11 @@ class Listing:
         return info
 
 
+def wanted_jobs(where: JobFilter | None) -> JobFilter:
+    """The filter, or one that takes all; raises ConfigurationError."""
+    return JobFilter() if where is None else checks.kind("where", where, JobFilter)
+
+
 def check_state(state: str) -> str:
     """Returns the state, or raises ConfigurationError."""
     if state not in STATES and state != DEAD:
@@ -229,13 +240,13 @@ def check_state(state: str) -> str:
 
 
 def _check_positive(name: str, value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise ConfigurationError(f"{name} {value!r}: wanted a whole number of at least 1")
+    checks.whole(name, value, 1)
 
 
 def _read_cursor(cursor: str | None, state: str) -> tuple[int, bytes]:
     if cursor is None:
         return 0, b""
+    checks.kind("cursor", cursor, str)
     of, _, rest = cursor.partition(":")
     searched, _, at = rest.partition(":")
     fits = _IN_STREAMS if state in ("waiting", "active") else _IN_SET

@@ -88,7 +88,7 @@ def _quantile(bins: dict[int, int], q: float) -> float | None:
 async def read_metrics(queues: Iterable[Queue], name: str | None, per: Per, last: int) -> list[JobMetrics]:
     """The metrics of these queues, oldest span first, then by queue and name; spans without jobs are left out. Raises
     ConfigurationError and EngineUnavailable."""
-    if per not in SPANS:
+    if not isinstance(per, str) or per not in SPANS:
         raise ConfigurationError(f"metrics per {per!r}: wanted 'minute' or 'hour'")
     span, kept = SPANS[per]
     if type(last) is not int or not 1 <= last <= kept:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import defaults, keys, scripts
+from . import checks, defaults, keys, scripts
 from .dead_letters import DeadLetters
 from .errors import ConfigurationError, JobNotFound, QueueActive, WrongState
 from .explain import Explanation, explain
@@ -18,7 +18,7 @@ from .family_tree import Tree, mark_tree
 from .fleet import WorkerInfo, workers_of
 from .found import job_info
 from .job import JobInfo
-from .listing import DEAD, STATES, JobFilter, Listing, Page, check_state
+from .listing import DEAD, STATES, JobFilter, Listing, Page, check_state, wanted_jobs
 from .request import Encoder, Request
 from .reviving import Source, name_in, revive
 
@@ -160,7 +160,7 @@ class Operations:
         if state not in _ENDED:
             raise ConfigurationError(f"state {state!r}: wanted one of {', '.join(_ENDED)}")
         revived = 0
-        async for records in self._listing.records(state, where or JobFilter()):
+        async for records in self._listing.records(state, wanted_jobs(where)):
             verdicts = await revive(self._queue, "ended", records)
             revived += sum(verdict in ("revived", "held") for verdict in verdicts)
         return revived
@@ -168,7 +168,7 @@ class Operations:
     async def promote_all(self, where: JobFilter | None = None) -> int:
         """Makes all delayed jobs (that match) runnable now, before all others of their levels, in order of due time."""
         promoted = 0
-        async for ids in self._listing.ids("delayed", where or JobFilter()):
+        async for ids in self._listing.ids("delayed", wanted_jobs(where)):
             reply = await self._queue.engine.run(scripts.PROMOTE_NOW, self._queue.root, 0, *ids)
             promoted += sum(verdict == b"promoted" for verdict in reply)
         return promoted
@@ -179,7 +179,7 @@ class Operations:
             raise ConfigurationError(f"state {state!r}: wanted one of {', '.join(_RESTING)}")
         level = keys.check_priority(priority)
         moved = 0
-        async for ids in self._listing.ids(state, where or JobFilter()):
+        async for ids in self._listing.ids(state, wanted_jobs(where)):
             reply = await self._queue.engine.run(scripts.REPRIORITISE, self._queue.root, level, *ids)
             moved += sum(verdict == b"moved" for verdict in reply)
         return moved
@@ -192,9 +192,10 @@ class Operations:
         check_state(state)
         if state in ("active", DEAD):
             raise ConfigurationError(f"state {state!r}: wanted one of {', '.join(s for s in STATES if s != 'active')}")
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise ConfigurationError(f"limit {limit!r}: wanted a whole number of at least 1, or None")
-        wanted = where or JobFilter()
+        if limit is not None:
+            checks.whole("limit", limit, 1, "for all")
+        wanted = wanted_jobs(where)
+        checks.seconds("older_than", older_than, 0, 100 * checks.YEAR_S, "seconds from 0 to a century")
         if older_than:
             wanted = msgspec.structs.replace(wanted, older_than=max(older_than, wanted.older_than or 0))
         removed = 0

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
-from . import defaults, keys
+from . import checks, defaults, keys
 from .errors import ConfigurationError
 from .policy import Retention, RetryPolicy
 from .registry import JobType, QueueConfig, check_delay, check_expires, check_timeout
@@ -73,10 +73,10 @@ class EnqueueOptions(TypedDict, total=False):
       being run (`Expired`).
     - `unique`: a key of at most 256 characters, or a `Unique` that says how.
     - `retry`: a `RetryPolicy` of numbers. `timeout`: seconds for one attempt, up to a year; by default 300.
-      `retention`: 0 keeps no record of this job. These replace what the job's name and queue ask for.
+      `retention`: a `Retention` in which 0 keeps no record of this job. These replace what its name and queue ask for.
     - `meta`: anything of string keys that JSON can hold, up to 64 KB, kept with the job.
     - `key`: for whom limits are kept and turns are taken (a tenant, a user, a provider), at most 256 characters.
-    - `owner`: a text that is noted on the job, and on the job that is joined.
+    - `owner`: a text of at most 256 characters that is noted on the job, and on the job that is joined.
 
     An illegal value raises ConfigurationError where it is given.
     """
@@ -157,8 +157,10 @@ def write_options(options: EnqueueOptions, defaults_: Defaults, payload: Any) ->
     if kept:
         fields += ["options", _encode(kept).decode()]
     meta, owner = options.get("meta"), options.get("owner")
+    if meta is not None:
+        checks.kind("meta", meta, dict)
     if owner is not None:
-        extra["owner"] = owner
+        extra["owner"] = checks.text("owner", owner, defaults.MAX_ID_LENGTH)
         meta = {**(meta or {}), "owners": [*(meta or {}).get("owners", []), owner]}
     if meta is not None:
         fields += ["meta", _encoded_meta(meta)]
@@ -211,11 +213,11 @@ def _kept(options: EnqueueOptions, row: JobType | None) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     retry, timeout, retention = options.get("retry"), options.get("timeout"), options.get("retention")
     if retry is not None and (row is None or retry != row.retry):
-        kept["retry"] = retry.to_option()
+        kept["retry"] = checks.kind("retry", retry, RetryPolicy).to_option()
     if timeout is not None and (row is None or timeout != row.timeout):
         kept["timeout"] = check_timeout(timeout)
     if retention is not None and (row is None or retention != row.retention):
-        kept["retention"] = retention
+        kept["retention"] = checks.kind("retention", retention, Retention)
     return kept
 
 

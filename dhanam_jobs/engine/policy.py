@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from . import defaults
+from . import checks, defaults
 from .errors import ConfigurationError
 
 log = logging.getLogger(__name__)
-_YEAR = 365 * 86_400.0
+_YEAR = checks.YEAR_S
 
 #: Given the number of failures (from 1), the error and the payload: seconds to wait, or None for the policy's formula.
 Backoff = Callable[[int, BaseException, Any], float | None]
@@ -58,15 +58,16 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     permanent: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if type(self.attempts) is not int or self.attempts < 1:
-            raise ConfigurationError(f"attempts {self.attempts!r}: wanted a whole number of at least 1")
-        _check("back-off base", self.base, 0, _YEAR, "seconds from 0 to a year")
-        _check("back-off factor", self.factor, 1, 10, "1 to 10")
+        checks.whole("attempts", self.attempts, 1)
+        checks.seconds("back-off base", self.base, 0, _YEAR, "seconds from 0 to a year")
+        checks.seconds("back-off factor", self.factor, 1, 10, "1 to 10")
         if self.cap is not None:
-            _check("back-off cap", self.cap, 0, _YEAR, "seconds from 0 to a year, or None")
-        _check("jitter", self.jitter, 0, 1, "0 (none) to 1 (full)")
+            checks.seconds("back-off cap", self.cap, 0, _YEAR, "seconds from 0 to a year, or None")
+        checks.seconds("jitter", self.jitter, 0, 1, "0 (none) to 1 (full)")
         if self.backoff is not None and not callable(self.backoff):
             raise ConfigurationError(f"backoff {self.backoff!r}: wanted a function of failures, error and payload")
+        if not isinstance(self.permanent, tuple):
+            raise ConfigurationError(f"permanent {self.permanent!r}: wanted a tuple of exceptions' types")
         for kind in self.permanent:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise ConfigurationError(f"permanent error {kind!r}: wanted an exception's type")
@@ -159,20 +160,11 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("completed", "failed", "cancelled"):
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 0):
-                raise ConfigurationError(
-                    f"retention of {name} {value!r}: wanted a whole number of at least 0, or None to keep all"
-                )
+            if value is not None:
+                checks.whole(f"retention of {name}", value, 0, "to keep all")
             age = getattr(self, f"{name}_age")
             if age is not None:
-                _check(f"retention age of {name}", age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")
-        if type(self.dead) is not int or self.dead < 0:
-            raise ConfigurationError(f"retention of dead letters {self.dead!r}: wanted a whole number of at least 0")
+                checks.seconds(f"retention age of {name}", age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")
+        checks.whole("retention of dead letters", self.dead, 0)
         if self.dead_age is not None:
-            _check("age of dead letters", self.dead_age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")
-
-
-def _check(what: str, value: Any, least: float, most: float, wanted: str) -> None:
-    # NaN fails every comparison, and True is no number that anybody meant.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ConfigurationError(f"{what} {value!r}: wanted {wanted}")
+            checks.seconds("age of dead letters", self.dead_age, 0, 100 * _YEAR, "seconds from 0 to a century, or None")

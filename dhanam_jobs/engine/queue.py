@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 import redis.exceptions
 
-from . import defaults, keys, scripts
+from . import checks, defaults, keys, scripts
 from .cancellation import RemoteWorker, Verdict, cancel_jobs
 from .children import Child, Family, ParentOf, has_children, parent_request, read_family, read_parents
 from .courier import Courier
@@ -228,7 +228,7 @@ class Queue:
 
     async def _store_one(self, request: Request, room_timeout: float) -> Job:
         batch = Batch((request,), len(request.payload) + len(request.extra))
-        if room_timeout:
+        if room_timeout != 0 and checks.wait("room_timeout", room_timeout):
             await self._with_room([batch], room_timeout)
         else:
             self._collect((batch,))
@@ -238,7 +238,7 @@ class Queue:
 
     async def _store_many(self, requests: Sequence[Request], room_timeout: float) -> list[Job]:
         batches = list(batches_of(requests))
-        if room_timeout:
+        if room_timeout != 0 and checks.wait("room_timeout", room_timeout):
             await self._with_room(batches, room_timeout)
         else:
             self._collect(batches)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from . import defaults
+from . import checks, defaults
 from .errors import ConfigurationError, InvalidPayload, UnknownJobName, UnknownQueue
 from .job import Record
 from .keys import check_priority, check_queue_name
@@ -62,8 +62,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
         check_queue_name(self.name)
         check_concurrency(self.concurrency)
         check_prefetch(self.prefetch)
-        if type(self.max_stalls) is not int or self.max_stalls < 0:
-            raise ConfigurationError(f"max_stalls {self.max_stalls!r}: wanted a whole number of at least 0")
+        checks.kind("retry", self.retry, RetryPolicy)
+        checks.kind("retention", self.retention, Retention)
+        checks.whole("max_stalls", self.max_stalls, 0)
         check_priority(self.priority)
         check_timeout(self.timeout)
         if self.delay is not None:
@@ -72,34 +73,37 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
             check_expires(self.expires)
         if self.max_length is not None:
             check_max_length(self.max_length)
+        for what, limit in (("limit", self.limit), ("key_limit", self.key_limit)):
+            if limit is not None:
+                checks.kind(what, limit, Limit)
 
 
 def check_delay(seconds: float) -> float:
     """Returns a delay in seconds, or raises ConfigurationError."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 10 * 365 * 86_400:
-        raise ConfigurationError(f"delay {seconds!r}: wanted seconds from 0 to ten years")
+        raise ConfigurationError(f"delay {checks.shown(seconds)}: wanted seconds from 0 to ten years")
     return seconds
 
 
 def check_expires(seconds: float) -> float:
     """Returns the seconds within which a job must have started, or raises ConfigurationError."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 10 * 365 * 86_400:
-        raise ConfigurationError(f"expires {seconds!r}: wanted seconds above 0 and up to ten years, or a datetime")
+        raise ConfigurationError(
+            f"expires {checks.shown(seconds)}: wanted seconds above 0 and up to ten years, or a datetime"
+        )
     return seconds
 
 
 def check_timeout(seconds: float) -> float:
     """Returns the seconds that one attempt may take, or raises ConfigurationError."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 365 * 86_400:
-        raise ConfigurationError(f"timeout {seconds!r}: wanted seconds above 0 and up to a year")
+        raise ConfigurationError(f"timeout {checks.shown(seconds)}: wanted seconds above 0 and up to a year")
     return seconds
 
 
 def check_max_length(length: int) -> int:
     """Returns a queue's length limit, or raises ConfigurationError."""
-    if type(length) is not int or length < 1:
-        raise ConfigurationError(f"max_length {length!r}: wanted a whole number of at least 1, or None")
-    return length
+    return checks.whole("max_length", length, 1, "for no limit")
 
 
 def key_of(source: LimitKey | None) -> Callable[[Any], str | None] | None:
@@ -117,7 +121,7 @@ def key_of(source: LimitKey | None) -> Callable[[Any], str | None] | None:
 def check_concurrency(concurrency: int) -> int:
     """Returns the number, or raises ConfigurationError."""
     if type(concurrency) is not int or not 1 <= concurrency <= 1000:
-        raise ConfigurationError(f"concurrency {concurrency!r}: wanted a whole number from 1 to 1000")
+        raise ConfigurationError(f"concurrency {checks.shown(concurrency)}: wanted a whole number from 1 to 1000")
     return concurrency
 
 
@@ -243,8 +247,8 @@ class Registry:
         row = QueueConfig(
             name=name,
             concurrency=concurrency,
-            retry=retry or RetryPolicy(),
-            retention=retention or Retention(),
+            retry=RetryPolicy() if retry is None else retry,
+            retention=Retention() if retention is None else retention,
             max_stalls=max_stalls,
             priority=priority,
             timeout=timeout,
@@ -296,8 +300,8 @@ class Registry:
 
         Raises ConfigurationError for a name that is taken or illegal, and for a function that can't be a handler.
         """
-        if not _JOB_NAME.match(name):
-            raise ConfigurationError(f"job name {name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
+        if not isinstance(name, str) or not _JOB_NAME.match(name):
+            raise ConfigurationError(f"job name {checks.shown(name)}: wanted 1 to 128 of A-Z a-z 0-9 . _ : / -")
         check_queue_name(queue)
         if priority is not None:
             check_priority(priority)
@@ -307,6 +311,19 @@ class Registry:
             check_delay(delay)
         if expires is not None:
             check_expires(expires)
+        if retry is not None:
+            checks.kind("retry", retry, RetryPolicy)
+        if retention is not None:
+            checks.kind("retention", retention, Retention)
+        checks.kind("process", process, bool)
+        if isinstance(key, str):
+            checks.text("key", key, 128)
+        elif key is not None:
+            checks.function("key", key)
+        functions: dict[str, Any] = {"unique": unique, "id": id, "accept": accept, "on_failure": on_failure}
+        for what, given in functions.items():
+            if given is not None:
+                checks.function(what, given)
 
         def add(handler: HandlerT) -> HandlerT:
             if (queue, name) in self._jobs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from . import checks
 from .errors import JobFailed
 from .job import JobInfo, JobState, Record
 
@@ -54,6 +55,7 @@ class Job:
 
     async def result_as(self, kind: Any, timeout: float | None = None) -> Any:
         """As `result`, as a value of that type; raises as it, and msgspec's ValidationError."""
+        checks.timeout(timeout)
         listener = self._queue.engine.listener(self._queue)
         return value_of(await listener.wait(self._queue, self.id, timeout), kind)
 

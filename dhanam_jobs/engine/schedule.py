@@ -65,6 +65,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.match(self.name):
             raise ConfigurationError(f"schedule name {self.name!r}: wanted 1 to 128 of A-Z a-z 0-9 . _ : -")
+        if self.queue is not None:
+            keys.check_queue_name(self.queue)
+        self._check(isinstance(self.job, str), "job", self.job, "a job's name")
+        self._check(isinstance(self.tz, str), "tz", self.tz, "an IANA name")
         try:
             self.parsed()
         except CronError as error:

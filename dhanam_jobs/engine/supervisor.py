@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from . import defaults
+from . import checks, defaults
 from .engine import Engine
 from .heart import heart_of
 from .queue import Queue
@@ -52,7 +52,7 @@ class Supervisor:
         owner: str = "",
     ) -> None:
         self.engine = engine
-        self._drain_timeout = drain_timeout
+        self._drain_timeout = checks.wait("drain_timeout", drain_timeout)
         self._alone = alone
         names = [row.name for row in engine.registry.queues] if queues is None else list(queues)
         self._queues: list[Queue] = [engine.queue(name) for name in names]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from redis.exceptions import ResponseError
 
-from . import defaults, scripts
+from . import checks, defaults, scripts
 from .errors import EngineUnavailable
 from .operations import tidy_once
 from .policy import Retention
@@ -32,7 +32,7 @@ class Sweeper:
         lease_ms: int = defaults.LEASE_MS,
     ) -> None:
         self._queues = list(queues)
-        self._interval_ms = interval_ms
+        self._interval_ms = checks.whole("sweep_ms", interval_ms, 1)
         self._lease_ms = lease_ms
         self._loop: asyncio.Task[None] | None = None
         self._turns: dict[str, int] = {}

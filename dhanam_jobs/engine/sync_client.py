@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import msgspec
 from redis.exceptions import ResponseError
 
-from . import defaults, keys, scripts
+from . import checks, defaults, keys, scripts
 from .children import Child, ChildEnd, Family, family_of, has_children, parent_request
 from .errors import ConfigurationError, EngineUnavailable, JobNotFound, QueueFull, ResultTimeout, ServerUnsuitable
 from .found import job_info
@@ -123,7 +123,7 @@ class SyncQueue:
         """Stores requests that were encoded before, as an outbox keeps them; order, chunks and errors as
         `enqueue_many`."""
         batches = list(batches_of(requests))
-        deadline = time.monotonic() + room_timeout
+        deadline = time.monotonic() + checks.wait("room_timeout", room_timeout)
         outcomes: list[Any] = []
         for batch in batches:
             if batch.before is not None and batch.before.turned_away is not None:
@@ -194,6 +194,7 @@ class SyncQueue:
     def wait(self, job_id: str, timeout: float | None = None) -> Record:
         """The record of the job once it has ended, within `timeout` seconds (None: for ever); raises JobNotFound,
         ResultTimeout and EngineUnavailable."""
+        checks.timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         offset: bytes | None = None
         while True:

@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from . import defaults, scripts
+from . import checks, defaults, scripts
 from .context import Workplace
 from .failures import FailureHooks
 from .heart import Heart, heart_of
@@ -67,13 +67,13 @@ class Worker:
         on_drain: Callable[[], None] | None = None,
         prefetch: int | None = None,
     ) -> None:
-        self.queue = queue
+        self.queue = checks.kind("queue", queue, Queue)
         self.config: QueueConfig = queue.engine.registry.row_of(queue.name)
         self.concurrency = check_concurrency(self.config.concurrency if concurrency is None else concurrency)
         self.prefetch = check_prefetch(self.config.prefetch if prefetch is None else prefetch)
         self.paused = False
         self._engine = queue.engine
-        self._drain_timeout = drain_timeout
+        self._drain_timeout = checks.wait("drain_timeout", drain_timeout)
         self._own_heart = heart is None
         self._heart = heart or heart_of(self._engine, lease_ms)
         self._own_sweeper = sweeper is None
