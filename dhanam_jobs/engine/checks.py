@@ -56,10 +56,10 @@ def function(what: str, value: Any) -> Callable[..., Any]:
     return value  # type: ignore[no-any-return]
 
 
-def text(what: str, value: Any, most: int) -> str:
-    """A text of 1 to `most` characters that UTF-8 can hold."""
-    if not isinstance(value, str) or not 1 <= len(value) <= most or not utf8(value):
-        raise ConfigurationError(f"{what} {shown(value)}: wanted a text of 1 to {most} characters")
+def text(what: str, value: Any, most: int, least: int = 1) -> str:
+    """A text of `least` to `most` characters that UTF-8 can hold."""
+    if not isinstance(value, str) or not least <= len(value) <= most or not utf8(value):
+        raise ConfigurationError(f"{what} {shown(value)}: wanted a text of {least} to {most} characters")
     return value
 
 

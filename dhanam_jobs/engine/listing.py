@@ -69,7 +69,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("name", "text"):
             value = getattr(self, name)
             if value is not None:
-                checks.text(name, value, _LONGEST_SEARCH)
+                checks.text(name, value, _LONGEST_SEARCH, least=0)
 
 
 class Page(msgspec.Struct, frozen=True):

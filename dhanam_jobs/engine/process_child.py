@@ -154,7 +154,10 @@ class _Line:
 
     def send(self, kind: bytes, body: bytes) -> None:
         with self._lock:
-            self._socket.sendall(_HEAD.pack(len(body), kind[0]) + body)
+            try:
+                self._socket.sendall(_HEAD.pack(len(body), kind[0]) + body)
+            except OSError:
+                os._exit(0)  # as above
 
     def ask(self, kind: bytes, body: bytes, wanted: Any = Any) -> Any:
         """Sends a frame and waits for its answer, of the type wanted."""
