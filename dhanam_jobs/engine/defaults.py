@@ -44,6 +44,8 @@ MAX_META_BYTES: Final = 65_536
 """Largest metadata of a job, in UTF-8 bytes."""
 MAX_RESULT_BYTES: Final = 1_000_000
 """Largest result, in UTF-8 bytes."""
+MAX_DEPTH: Final = 500
+"""Lists and objects of a payload, a result or metadata that may stand in each other."""
 MAX_ID_LENGTH: Final = 256
 """Longest job id or unique key, in characters."""
 DEAD_KEPT: Final = 10_000

@@ -17,6 +17,7 @@ from .context import Cause
 from .errors import ConfigurationError, Discard, Limited, ProcessDied, RemoteError, RetryLater, Snooze
 from .job import AttemptError, Claim, JobError, Outcome, Record
 from .job import history as read_history
+from .nesting import too_deep
 from .policy import RetryPolicy
 from .registry import JobType
 
@@ -87,6 +88,9 @@ class Executor:
                         f"the result has {len(encoded)} bytes; wanted at most {defaults.MAX_RESULT_BYTES}",
                     ),
                 )
+            if too_deep(encoded):
+                why = f"the result can't be kept: it is nested deeper than {defaults.MAX_DEPTH} levels"
+                return self._failed(claim, job_type, JobError("ResultNotEncodable", why))
             result = msgspec.Raw(encoded)
         return self._ended(claim, job_type, "completed", self._record(claim, "completed", result, None))
 

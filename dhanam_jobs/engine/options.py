@@ -13,6 +13,7 @@ import msgspec
 
 from . import checks, defaults, keys
 from .errors import ConfigurationError
+from .nesting import too_deep
 from .policy import Retention, RetryPolicy
 from .registry import JobType, QueueConfig, check_delay, check_expires, check_timeout
 
@@ -228,6 +229,8 @@ def _encoded_meta(meta: dict[str, Any]) -> str:
         raise ConfigurationError(f"meta can't be encoded as JSON: {error}") from None
     if len(encoded) > defaults.MAX_META_BYTES:
         raise ConfigurationError(f"meta has {len(encoded)} bytes; wanted at most {defaults.MAX_META_BYTES}")
+    if too_deep(encoded):
+        raise ConfigurationError(f"meta is nested too deep; wanted at most {defaults.MAX_DEPTH} levels")
     return encoded.decode()
 
 

@@ -23,6 +23,7 @@ from .errors import (
     UnknownJobName,
 )
 from .link import Argument, Unreachable
+from .nesting import too_deep
 from .options import Defaults, EnqueueOptions, write_options
 from .registry import JobType, Registry
 
@@ -243,6 +244,8 @@ def _body(name: str, payload: Any) -> bytes:
         raise InvalidPayload(
             f"payload of job {name!r} has {len(body)} bytes; wanted at most {defaults.MAX_PAYLOAD_BYTES}"
         )
+    if too_deep(body):
+        raise InvalidPayload(f"payload of job {name!r} is nested too deep; wanted at most {defaults.MAX_DEPTH} levels")
     return body
 
 

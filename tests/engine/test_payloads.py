@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from dhanam_jobs.engine import Engine, InvalidPayload, JobContext, JobState, Queue, Registry, RetryLater, Worker
+from dhanam_jobs.engine import (
+    Engine,
+    EngineError,
+    InvalidPayload,
+    JobContext,
+    JobFailed,
+    JobState,
+    Queue,
+    Registry,
+    RetryLater,
+    Worker,
+)
 from dhanam_jobs.engine.defaults import MAX_PAYLOAD_BYTES
 from tests.engine.conftest import Hands
 
@@ -142,3 +153,44 @@ async def test_a_payload_that_does_not_fit_the_jobs_type_is_refused_at_enqueue(
     with pytest.raises(InvalidPayload, match=r"payload of job 'typed': Expected `int`, got `str`"):
         await engine.queue("typed").enqueue("typed", {"a": "x"})
     assert (await engine.queue("typed").counts()).added == 0
+
+
+def nested(levels: int) -> Any:
+    """Lists in each other."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("part", ["payload", "meta"])
+async def test_what_is_nested_500_deep_is_stored_and_one_level_more_is_refused(engine: Engine, part: str) -> None:
+    """A job that just fitted the stack of who enqueued it would break every listing of its queue."""
+    queue = engine.queue("deep")
+
+    async def enqueue(value: Any) -> None:
+        if part == "meta":
+            await queue.enqueue("any", 1, meta={"a": value})
+        else:
+            await queue.enqueue("any", {"a": value})
+
+    await enqueue(nested(499))
+    await enqueue([{"text": "[[[{{{" * 100, "quote": '"[' * 100}] * 10)
+    with pytest.raises(EngineError, match="nested too deep; wanted at most 500 levels"):
+        await enqueue(nested(500))
+    assert len((await queue.operations.page("waiting")).jobs) == 2
+
+
+async def test_a_result_that_is_nested_too_deep_fails_its_job_at_once(engine: Engine, registry: Registry) -> None:
+    """As one that can't be encoded; 500 levels are fine."""
+
+    @registry.job("deepen", queue="deep")
+    async def deepen(ctx: JobContext, payload: int) -> Any:
+        return nested(payload)
+
+    queue = engine.queue("deep")
+    async with Worker(queue):
+        assert await (await queue.enqueue("deepen", 500)).result(timeout=10) == nested(500)
+        with pytest.raises(JobFailed, match="nested deeper than 500 levels") as failed:
+            await (await queue.enqueue("deepen", 501)).result(timeout=10)
+    assert failed.value.error_type == "ResultNotEncodable"
