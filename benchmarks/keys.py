@@ -30,11 +30,13 @@ CONCURRENCY: Final = 100
 
 
 class Case(msgspec.Struct, frozen=True):
-    """`keys`: how many take turns, 0 for plain jobs; `limited`: each may run 50 at once; `beside`: another queue has
-    limits, and jobs with keys that wait."""
+    """`keys`: how many take turns, 0 for plain jobs; `others`: so many further keys have a job waiting all the time, at
+    the least urgent level; `limited`: each may run 50 at once; `beside`: another queue has limits, and jobs with keys
+    that wait."""
 
     name: str
     keys: int = 0
+    others: int = 0
     limited: bool = False
     beside: bool = False
 
@@ -43,6 +45,7 @@ CASES: Final = (
     Case("plain"),
     Case("plain, limits on another queue", beside=True),
     Case("10 keys", keys=10),
+    Case("10 keys, 100,000 others wait", keys=10, others=100_000),
     Case("1,000 keys", keys=1_000),
     Case("100,000 keys", keys=100_000),
     Case("1,000 keys, limited", keys=1_000, limited=True),
@@ -115,6 +118,9 @@ async def measure(server: RedisServer, case: Case, number: int, jobs: int) -> Ru
             await engine.queue("other").limits.set_key("someone", Limit(concurrency=1))
             for key in range(100):
                 await engine.queue("other").enqueue("idle", key, key=f"k{key}")
+        for first in range(0, case.others, CHUNK):
+            numbers = range(first, first + CHUNK)
+            await queue.enqueue_many([JobRequest(Payload(one), key=f"other-{one}", priority=9) for one in numbers])
         stored = max(jobs, case.keys)
         server.reset()
         before, cpu_s = server.figures(), _cpu_s()

@@ -277,8 +277,8 @@ class Clan:
         for name, verb in list(self.felled.items()):
             del self.felled[name]
             self.may_go.add(name)  # it may run still, asked to end; or have been asked before it had another parent
-            if self.has_parent(name):
-                continue
+            if self.has_parent(name) or name in self.joinable:
+                continue  # who holds a unique key may be another parent's child by now
             state = await self.state(name)
             asked = False
             if state == "active" and verb == "cancel":

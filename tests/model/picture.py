@@ -167,7 +167,7 @@ def _picture(found: dict[str, list[Any]], now: int) -> Seen:
     trash = {name: sorted(_trashed(name, item.decode()) for item in items) for name, (items,) in family("trash")}
     for name in ("delayed", "parked"):
         for job_id in trash.get(name, ()):
-            if bare.get(job_id) not in ("delayed", "blocked", "parked"):
+            if bare.get(job_id) not in ("delayed", "blocked", "parked", "keyed"):
                 beside.pop(job_id, None)
 
     lines: dict[str, list[tuple[str, int]]] = {}

@@ -8,7 +8,6 @@ A fault is a text of the scripts and what takes its place. Where the text is gon
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +117,32 @@ TREES = {
 }
 
 
+#: The seed of a program that shows the fault, so that nobody looks for one each time. Where a change of the programs makes
+#: one stale, others are tried behind it; `pytest -s` prints the new one.
+FIRST: dict[str, int] = {
+    "a period ends too early": 32,
+    "a queue forgets what runs": 4,
+    "starts of a queue are not noted": 18,
+    "a key that rests is not woken": 33,
+    "nobody watches for the end of a rest": 1,
+    "nobody watches for the end of the queue's limit": 17,
+    "a raised limit lets nobody go": 33,
+    "a removed job keeps its share": 11,
+    "a dead worker's jobs keep their shares": 13,
+    "a tree stays behind": 4,
+    "a parent's failing child is ignored": 2,
+    "a failure does not let a parent go on": 3,
+    "a parent goes on with each end": 1,
+    "a parent forgets the failures that it knew": 4,
+    "a child stored late runs again": 13,
+    "a child that has ended tells nobody": 1,
+    "only the first parent is told": 1,
+    "what is told twice counts twice": 13,
+    "a child with other parents is taken along": 1,
+    "a courier strikes out before it tells": 12,
+}
+
+
 @pytest.fixture
 def server(start_redis: StartRedis) -> RedisServer:
     """A server whose data survives being killed."""
@@ -140,13 +165,14 @@ def faulty(text: str, instead: str) -> Iterator[None]:
             script.text, script.sha = known, sha
 
 
-async def is_caught(server: RedisServer, stage: Stage) -> bool:
-    """Whether a program fails within the time."""
-    seed, deadline = random.SystemRandom().randrange(10**9), time.monotonic() + SECONDS
+async def is_caught(server: RedisServer, stage: Stage, fault: str) -> bool:
+    """Whether a program fails within the time, beginning with the one that is known to show the fault."""
+    seed, deadline = FIRST.get(fault, 0), time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         failure = await play(server, stage, Program.drawn(stage, seed))
         if failure:
             assert failure.error.startswith("Mismatch"), failure.error  # a fault that is no script proves nothing
+            print(f"FIRST {fault!r}: {seed}")
             return True
         seed += 1
     return False
@@ -158,7 +184,7 @@ async def is_caught(server: RedisServer, stage: Stage) -> bool:
 async def test_the_model_of_a_queue_catches_a_fault_in_its_limits(server: RedisServer, fault: str) -> None:
     """Most within a second."""
     with faulty(*LIMITS[fault]):
-        assert await is_caught(server, QUEUE)
+        assert await is_caught(server, QUEUE, fault)
 
 
 @pytest.mark.long
@@ -167,7 +193,7 @@ async def test_the_model_of_a_queue_catches_a_fault_in_its_limits(server: RedisS
 async def test_the_model_of_families_catches_a_fault_in_them(server: RedisServer, fault: str) -> None:
     """Most within a second."""
     with faulty(*TREES[fault]):
-        assert await is_caught(server, FAMILIES)
+        assert await is_caught(server, FAMILIES, fault)
 
 
 @pytest.mark.long
@@ -183,7 +209,7 @@ async def test_the_model_of_families_catches_a_courier_that_strikes_out_before_i
         return await hand_over(self, ends)
 
     monkeypatch.setattr(Courier, "_hand_over", hasty)
-    assert await is_caught(server, FAMILIES)
+    assert await is_caught(server, FAMILIES, "a courier strikes out before it tells")
 
 
 @pytest.mark.long
@@ -197,7 +223,7 @@ async def test_the_model_of_families_catches_a_courier_that_never_strikes_out(
         return len(names)
 
     monkeypatch.setattr(Courier, "_sent", forgetful)
-    assert await is_caught(server, FAMILIES)
+    assert await is_caught(server, FAMILIES, "a courier never strikes out")
 
 
 def test_every_fault_still_fits_a_script() -> None:
