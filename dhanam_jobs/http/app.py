@@ -58,7 +58,7 @@ def create_app(
     options = options or HttpOptions()
     prefixes = dict.fromkeys(("", options.prefix))
     routes = [route for prefix in prefixes for route in routes_of(ENDPOINTS, prefix)]
-    layers = [Middleware(Frame, options.max_body_bytes, _counting(metrics, options.prefix))]
+    layers = [Middleware(Frame, options.max_body_bytes, options.body_s, _counting(metrics, options.prefix))]
     if traced:
         from dhanam_jobs.http.spans import Spans
 

@@ -29,6 +29,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         prefix: also serve everything under this path, such as `/v1`; empty: only without.
         wait_s: seconds that a trigger waits for its job before it answers 202.
         max_body_bytes: longest request body that is read.
+        body_s: seconds that a request's body may take to come in.
         check_s: seconds that one part gets to answer a readiness check.
         heartbeat_s: longest silence of a stream of events, in seconds.
         recheck_s: seconds between two looks at whether whoever follows a stream still may.
@@ -37,6 +38,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = "/v1"
     wait_s: float = 25.0
     max_body_bytes: int = 1_000_000
+    body_s: float = 60.0
     check_s: float = 2.0
     heartbeat_s: float = 15.0
     recheck_s: float = 60.0

@@ -5,6 +5,7 @@ Everything else, guards included, happens inside.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from uuid import uuid4
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,12 +46,14 @@ class Frame:
     Args:
         app: what it goes round.
         max_body_bytes: longest request body that is read.
+        body_s: seconds that a request's body may take to come in, from when it is first read.
         count: told of each answer: the scope, its status, and how many seconds it took.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, count: Count) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, body_s: float, count: Count) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._body_s = body_s
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,8 +79,11 @@ class Frame:
         began = time.monotonic()
         with structlog.contextvars.bound_contextvars(request_id=state["request_id"]):
             try:
-                limited = _limit_body(receive, headers, self._max_body_bytes)
+                limited = _limit_body(receive, headers, self._max_body_bytes, self._body_s)
                 await self._app(scope, limited, send_framed)
+            except ClientDisconnect:
+                # Gone in the middle of its own body: nobody is there to answer, and nothing went wrong here.
+                pass
             except Exception as error:
                 answer = as_api_error(error)
                 if answer.status == 500:
@@ -107,17 +113,29 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     return error_response(request.scope, as_api_error(error))
 
 
-def _limit_body(receive: Receive, headers: Headers, limit: int) -> Receive:
-    """Return a `receive` that refuses bodies over `limit` bytes, announced or not."""
+def _limit_body(receive: Receive, headers: Headers, limit: int, body_s: float) -> Receive:
+    """Return a `receive` that refuses bodies over `limit` bytes, announced or not, and those that take too long."""
     declared = headers.get("content-length", "0")
     # Longer than 18 digits is too long whatever they say, and spares int() a hostile number.
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise _too_large(limit)
     read = 0
+    due: float | None = None
+    whole = False
 
     async def limited() -> Message:
-        nonlocal read
-        message = await receive()
+        nonlocal read, due, whole
+        if whole:
+            # What still comes is that the client has gone, whenever it does.
+            return await receive()
+        now = asyncio.get_running_loop().time()
+        due = now + body_s if due is None else due
+        try:
+            async with asyncio.timeout(due - now):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow(body_s) from None
+        whole = not message.get("more_body", False)
         read += len(message.get("body", b""))
         if read > limit:
             raise _too_large(limit)
@@ -129,6 +147,10 @@ def _limit_body(receive: Receive, headers: Headers, limit: int) -> Receive:
 def _too_large(limit: int) -> ApiError:
     # The rest of the body is not read, so the connection can't carry another request.
     return ApiError(413, f"The body is longer than the {limit} bytes that are read", headers={"Connection": "close"})
+
+
+def _too_slow(body_s: float) -> ApiError:
+    return ApiError(408, f"The body was not whole after {body_s:g} seconds", headers={"Connection": "close"})
 
 
 def _id_from(headers: Headers, name: str) -> str | None:

@@ -31,6 +31,7 @@ ERRORS: Final[Mapping[int, str]] = {
     401: "No token, one that is not valid here, or one of a user who is inactive or unknown.",
     403: "Known, and not allowed: another role, another space, or a demo token where something would change.",
     404: "There is no such thing.",
+    408: "The body did not come in within a minute.",
     409: "It can't be done in the state in which the thing is.",
     413: "The body is too long.",
     415: "The body is not announced as JSON in UTF-8.",
@@ -95,7 +96,7 @@ def statuses_of(endpoint: Endpoint) -> list[int]:
         if endpoint.rate_limited:
             found.add(429)
     if endpoint.changes:
-        found |= {400, 403, 413, 415}
+        found |= {400, 403, 408, 413, 415}
     if endpoint.guard not in (Guard.PUBLIC, Guard.CALLER):
         found.add(403)
     if endpoint.idempotent:

@@ -11,10 +11,13 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from dhanam_jobs.http.connection import HEAD_S, Connection
 
 BACKLOG: Final = 2048
 """Connections that wait in the kernel, also between `bind` and the server's start."""
@@ -69,14 +72,17 @@ class HttpServer:
         app: what answers.
         listener: from `bind`; the server owns it from now on.
         closing: set by `stop` before the server ends, so that long answers (waits, streams) can end first.
+        head_s: seconds that the head of a request may take.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, closing: asyncio.Event) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, closing: asyncio.Event, head_s: float = HEAD_S
+    ) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
-            http="httptools",
+            http=partial(Connection, head_s=head_s),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             # The header names what we run, and trusting forwarded addresses is the proxy's owner's choice.

@@ -144,7 +144,7 @@ async def test_an_unforeseen_error_is_500_without_a_trace() -> None:
     async def break_down(request: Request) -> Response:
         raise KeyError(secret)
 
-    app = Starlette(routes=[Route("/broken", break_down)], middleware=[Middleware(Frame, 1000, lambda *_: None)])
+    app = Starlette(routes=[Route("/broken", break_down)], middleware=[Middleware(Frame, 1000, 60.0, lambda *_: None)])
     server = HttpServer(app, bind("127.0.0.1", 0), closing=asyncio.Event())
     await server.start()
     with capture_logs() as lines:
