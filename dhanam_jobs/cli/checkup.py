@@ -189,9 +189,21 @@ async def _check_server(engine: Engine, settings: Settings, store_id: str | None
 
 
 async def _check_queues(engine: Engine) -> AsyncIterator[Finding]:
+    from dhanam_jobs.engine import defaults
     from dhanam_jobs.engine.fleet import processes
 
-    found = await processes(engine)
+    seconds, _ = await engine.redis.time()
+    found = []
+    for process in await processes(engine):
+        # Who is dead is noted by the others; where nobody else is left, it stays in the list.
+        silent_s = seconds - process.beat_ms / 1000
+        if silent_s * 1000 <= defaults.LEASE_MS:
+            found.append(process)
+            continue
+        text = f"{process.host}:{process.pid} has given no sign of life for {span(silent_s)}"
+        yield Finding(
+            "workers", "wrong", text, "start it again with `up`: its jobs go back to the front of their queues"
+        )
     if not found:
         yield Finding("workers", "wrong", "no worker is alive", "start some with `up`")
     for process in found:

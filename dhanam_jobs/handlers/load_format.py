@@ -9,6 +9,7 @@ example.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -180,12 +181,33 @@ def decode_document(raw: bytes, name: str) -> Document:
     try:
         document = msgspec.json.decode(raw, type=Document)
     except msgspec.ValidationError as error:
-        raise LoadError(_explain(str(error), msgspec.json.decode(raw))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LoadError(f"{name}: found text that is no JSON, wanted one object: {error}") from None
+        # It is raised at the first thing of another shape; what follows may be no JSON at all.
+        raise LoadError(_explain(str(error), _decode_anything(raw, name))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_json(name, error) from None
+    json.loads(raw, object_pairs_hook=_object_of, parse_int=str, parse_float=str)
     if b"\\u0000" in raw:
         _refuse_nul(msgspec.json.decode(raw), "$")
     return document
+
+
+def _decode_anything(raw: bytes, name: str) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_json(name, error) from None
+
+
+def _no_json(name: str, error: Exception) -> LoadError:
+    return LoadError(f"{name}: found text that is no JSON, wanted one object: {error}")
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> None:
+    # A reader would keep the last of two lists, and lose the first without a word.
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise LoadError(f"{excerpt(twice)} stands twice in one object, wanted once")
 
 
 def row_of(entry: msgspec.Struct) -> dict[str, Any]:

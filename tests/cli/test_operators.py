@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dhanam_jobs.engine import Engine
+from dhanam_jobs.handlers.queues import QUEUE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,6 +335,24 @@ def test_doctor_says_what_to_do_where_nothing_runs_or_a_setting_is_bad(command: 
         assert "Traceback" not in done.stderr
         assert secret not in done.stdout + done.stderr
         assert "hidden" not in done.stdout + done.stderr
+
+
+def test_doctor_finds_a_process_that_gives_no_sign_of_life(start_service: StartService, command: RunCommand) -> None:
+    """Where nobody else is left to note it, a dead process stays in the list: the time of its beats tells."""
+    service = start_service("--no-http").wait_ready()
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        for queue in QUEUE_NAMES:
+            (worker,) = command("redis", "ZRANGE", f"jobs:{{{queue}}}:workers", "0", "-1").stdout.split()[-1:]
+            assert command("redis", "ZINCRBY", f"jobs:{{{queue}}}:workers", "-60000", worker).returncode == 0
+        sick = command("doctor", "--json")
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    assert sick.returncode == 1
+    silent, nobody = [row for row in json.loads(sick.stdout) if row["part"] == "workers"]
+    assert f":{service.process.pid} has given no sign of life for" in silent["text"]
+    assert "`up`" in silent["advice"]
+    assert nobody["text"] == "no worker is alive"
 
 
 def test_a_supervisor_is_drained_by_command(start_service: StartService, command: RunCommand) -> None:

@@ -158,6 +158,26 @@ def test_a_wrong_shape_is_named_by_path(books: dict[str, Any], change: Callable[
 
 
 @pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"127.0.0.1 localhost", "books.json: found text that is no JSON"),
+        (b"[" * 200_000, "books.json: found text that is no JSON"),
+        (b'{"users": [{"id": 1}], "spaces": [', "books.json: found text that is no JSON"),
+        (b'{"users": [{"id": ', "books.json: found text that is no JSON"),
+        (b"3.5", "$: found 3.5, wanted `object`"),
+        (b'{"users": [], "users": []}', '"users" stands twice in one object, wanted once'),
+        (b'{"spaces": [], "users": [{"id": "u", "id": "v", "email": "u@example.test", "name": "U"}]}', '"id" stands'),
+    ],
+)
+def test_rubbish_is_refused_in_words(raw: bytes, message: str) -> None:
+    """Whatever a file holds: no trace, and no list lost behind another of its name."""
+    with pytest.raises(LoadError) as caught:
+        decode_document(raw, "books.json")
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (_set("users", 0, "timezone", "Mars/Olympus"), '$.users[0].timezone: found "Mars/Olympus", wanted a zone'),

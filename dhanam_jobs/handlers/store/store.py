@@ -22,7 +22,7 @@ from dhanam_jobs.handlers.store.budgets import Budgets
 from dhanam_jobs.handlers.store.connections import Connections, HeldConnection, PooledConnections
 from dhanam_jobs.handlers.store.corrections import Corrections
 from dhanam_jobs.handlers.store.emails import Emails
-from dhanam_jobs.handlers.store.errors import StoreError
+from dhanam_jobs.handlers.store.errors import StoreError, StoreUnavailable
 from dhanam_jobs.handlers.store.esg_scores import EsgScores
 from dhanam_jobs.handlers.store.exchange_rates import ExchangeRates
 from dhanam_jobs.handlers.store.idempotency_keys import IdempotencyKeys
@@ -90,6 +90,10 @@ class Store(Queries):
             await engine.dispose()
             where = engine.url.render_as_string(hide_password=True)
             raise StoreError(f"store {where}: {error.orig}") from error
+        except StoreUnavailable as error:
+            await engine.dispose()
+            where = engine.url.render_as_string(hide_password=True)
+            raise StoreUnavailable(f"the database {where} did not answer: {error}") from error
         except BaseException:
             await engine.dispose()
             raise

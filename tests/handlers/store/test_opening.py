@@ -98,11 +98,13 @@ async def test_a_sqlite_file_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_unavailable() -> None:
-    """Port 1 on loopback refuses; the message doesn't hold the password."""
+    """Port 1 on loopback refuses; the message holds the address, and not the password."""
     with pytest.raises(StoreUnavailable) as caught:
         await Store.open("postgresql://someone:hunter2@127.0.0.1:1/none")
 
     assert "hunter2" not in str(caught.value)
+    assert "the database postgresql" in str(caught.value)
+    assert "@127.0.0.1:1/none did not answer: " in str(caught.value)
 
 
 async def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
