@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import redis.asyncio
 
 from . import checks, defaults, keys
-from .errors import ConfigurationError, Draining, EngineUnavailable, ServerUnsuitable
+from .errors import ConfigurationError, Draining, EngineUnavailable, QueueDamaged, ServerUnsuitable
 from .event_reader import EventReader, Since, recent_events
 from .events import Event
 from .link import Argument, Link, Unreachable
@@ -248,6 +248,12 @@ class Engine:
             raise EngineUnavailable(f"Redis did not answer {script.name}: {error}") from error
         except _UNSENDABLE:
             raise _refused(arguments) from None
+        except redis.exceptions.ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise QueueDamaged(
+                    f"{script.name}: a key of {root} is of a wrong type, inspect says which; nothing was changed"
+                ) from error
+            raise
 
     async def command(self, key: str, *words: Argument) -> Any:
         """Runs one command about a key. Raises EngineUnavailable where Redis doesn't answer."""

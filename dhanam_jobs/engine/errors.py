@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from redis.exceptions import ResponseError
+
 
 class EngineError(Exception):
     """Root of all errors that the engine raises."""
@@ -22,6 +24,11 @@ class ServerUnsuitable(EngineError):
 
 class EngineUnavailable(EngineError):
     """Redis did not answer in time. For an enqueue: the job may or may not have been stored."""
+
+
+class QueueDamaged(EngineError, ResponseError):
+    """A key of the queue is of a wrong type: something else wrote it. Nothing was changed; `inspect_queue` names it,
+    and once it is mended or deleted all goes on by itself."""
 
 
 class UnknownQueue(EngineError):

@@ -40,7 +40,7 @@ async def inspect_queue(queue: Queue) -> list[str]:
         for problem in _unbalanced(await _counts(queue)):
             problems[problem] = None
     except ResponseError as error:
-        problems[f"counts: {error}"] = None
+        problems[f"counts: {error.__cause__ or error}"] = None
     for what in _LISTS:
         await _walk(queue, problems, what, "0")
     await _walk_families(queue, problems)
@@ -81,7 +81,7 @@ async def _step(queue: Queue, problems: dict[str, None], what: str, about: str, 
     try:
         reply = await queue.engine.run(scripts.INSPECT, queue.root, what, about, after)
     except ResponseError as error:  # a key of a wrong type
-        problems[f"{what} {'' if about == '0' else about}: {error}"] = None
+        problems[f"{what} {'' if about == '0' else about}: {error.__cause__ or error}"] = None
         return b"0" if what in _LISTS else b""
     for problem in reply[1:]:
         problems[problem.decode("utf-8", "replace")] = None
@@ -104,7 +104,7 @@ async def _walk_families(queue: Queue, problems: dict[str, None]) -> None:
                         "know that it does"
                     ] = None
     except (ResponseError, msgspec.MsgspecError) as error:
-        problems[f"families: {error}"] = None
+        problems[f"families: {error.__cause__ or error}"] = None
 
 
 def _literally(text: str) -> str:

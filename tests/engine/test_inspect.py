@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio as redis_async
 
-from dhanam_jobs.engine import Discard, Engine, JobContext, Queue, Registry, RetryLater, Snooze, Worker, scripts
+from dhanam_jobs.engine import (
+    Discard,
+    Engine,
+    JobContext,
+    Queue,
+    QueueDamaged,
+    Registry,
+    RetryLater,
+    Snooze,
+    Worker,
+    scripts,
+)
 from dhanam_jobs.engine.inspection import inspect_queue
 from tests.engine.conftest import Keys
 
@@ -317,3 +329,19 @@ async def test_what_clear_threw_away_is_no_problem(spoilt: Spoilt) -> None:
     assert await spoilt.problems() == []
     await spoilt.queue.operations.tidy()
     assert await spoilt.do("EXISTS", f"job:{spoilt.ids['delayed']}") == 0
+
+
+@pytest.mark.parametrize("key", ["meta", "delayed", "waiting:5", "workers"])
+async def test_a_verb_that_meets_a_key_of_a_wrong_type_says_so_and_changes_nothing(spoilt: Spoilt, key: str) -> None:
+    """The engine's own error names the queue and who says which key; starting a worker says the same."""
+    await spoilt.do("DEL", key)
+    await spoilt.do("SET", key, "planted")
+    worker = Worker(spoilt.queue)
+    verbs = (spoilt.queue.counts(), spoilt.queue.operations.workers(), worker.start())
+    said_by = await asyncio.gather(*verbs, return_exceptions=True)
+    await worker.stop(0)
+    refused = [error for error in said_by if isinstance(error, QueueDamaged)]
+    assert refused
+    assert all("is of a wrong type, inspect says which" in str(error) for error in refused)
+    assert not [error for error in said_by if isinstance(error, Exception) and error not in refused]
+    assert await spoilt.do("GET", key) == b"planted"
