@@ -18,7 +18,7 @@ from dhanam_jobs.cli.surroundings import engine_of, fail, read_settings, run
 @click.option("--id", "job_id", help="The job's id; one that exists is returned as it is.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 (most urgent) to 9; default 5.")
 @click.option("--delay", type=Seconds(), help="How long before it may run: 90, 15m, 2h.")
-@click.option("--key", help="Unique key: one job at a time waits or runs under it.")
+@click.option("--key", help="Unique key: an equal job under it is that job, another one waits until it has ended.")
 @click.option("--wait", type=Seconds(), help="Wait this long and print the result.")
 @json_option
 def enqueue(
@@ -40,7 +40,7 @@ def enqueue(
     """
     try:
         value = msgspec.json.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise click.UsageError(f"PAYLOAD {payload[:80]!r} is no JSON: {error}") from None
     settings = read_settings()
 
@@ -49,6 +49,8 @@ def enqueue(
 
         async with engine_of(settings) as engine:
             job = await engine.queue(queue).enqueue(name, value, id=job_id, priority=priority, delay=delay, unique=key)
+            if not job.created:
+                click.echo(f"{job.id} was there already; nothing new was stored", err=True)
             if wait is None:
                 facts = {"queue": queue, "id": job.id, "created": job.created}
                 return msgspec.json.encode(facts) if as_json else job.id

@@ -74,7 +74,7 @@ def tell(as_json: bool, facts: dict[str, Any], text: str) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, cut: bool = False) -> Table:
     """A table without lines; a column whose name begins with `>` is aligned to the right. Texts that find no room
-    are folded, or `cut`."""
+    are folded, or `cut`; numbers, which are aligned to the right, stay whole as long as there are texts to cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -84,10 +84,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, cut: bool
         if column != name:
             made.add_column(Text(name), justify="right", no_wrap=True)
         else:
-            made.add_column(Text(name), overflow="ellipsis" if cut else "fold", no_wrap=cut)
+            # It is the cells that don't wrap: of columns that don't, rich would take as much as of the numbers'.
+            made.add_column(Text(name, no_wrap=cut), overflow="ellipsis" if cut else "fold")
     for row in rows:
         # Text, since a string would be read for markup.
-        made.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
+        made.add_row(*(Text("" if cell is None else plain(str(cell)), no_wrap=cut) for cell in row))
     return made
 
 

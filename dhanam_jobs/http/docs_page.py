@@ -38,8 +38,8 @@ _DEPTH: Final = 4
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
-def render(document: Mapping[str, Any]) -> str:
-    """Return the page's HTML."""
+def render(document: Mapping[str, Any], url: str) -> str:
+    """Return the page's HTML; `url` is where its examples find the service."""
     operations = [
         _shown(document, method, path, row[method])
         for path, row in document["paths"].items()
@@ -47,7 +47,7 @@ def render(document: Mapping[str, Any]) -> str:
         if method in row
     ]
     by_tag = {tag["name"]: [each for each in operations if each["tag"] == tag["name"]] for tag in document["tags"]}
-    return _page().render(info=document["info"], style=_STYLE, by_tag=by_tag)
+    return _page().render(info=document["info"], style=_STYLE, by_tag=by_tag, url=url)
 
 
 @lru_cache(maxsize=1)

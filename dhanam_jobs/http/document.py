@@ -19,4 +19,7 @@ async def openapi(call: Call[NoFields, NoFields]) -> Mapping[str, Any]:
 
 async def page(call: Call[NoFields, NoFields]) -> HTMLResponse:
     """The same as a page, which loads nothing else."""
-    return HTMLResponse(render(call.context.document), headers={"Content-Security-Policy": POLICY})
+    # The address that was reached, and not what the client calls it: a Host header may say anything.
+    host, port = call.request.scope.get("server") or ("127.0.0.1", 4300)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return HTMLResponse(render(call.context.document, url), headers={"Content-Security-Policy": POLICY})

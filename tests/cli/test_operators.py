@@ -369,3 +369,22 @@ def test_a_supervisor_is_drained_by_command(start_service: StartService, command
     sick = command("doctor")
     assert sick.returncode == 1
     assert "no worker is alive" in sick.stdout
+
+
+def test_enqueue_says_where_the_job_was_there_already(ask: Ask) -> None:
+    """By its id, or by its key and payload: stdout has the id as ever, stderr that nothing was stored."""
+    ask("pause", NAME)
+    first = ask("enqueue", NAME, NAME, GOOD, "--id", "mine", "--key", "k")
+    assert (first.stdout, first.stderr) == ("mine\n", "")
+    for payload, *again in ((BAD, "--id", "mine"), (GOOD, "--key", "k")):
+        done = ask("enqueue", NAME, NAME, payload, *again)
+        assert (done.exit_code, done.stdout) == (0, "mine\n")
+        assert done.stderr == "mine was there already; nothing new was stored\n"
+
+
+@pytest.mark.parametrize("payload", ["{", "[" * 100_000, '"\udcff"', ""])
+def test_a_payload_that_is_no_json_is_bad_usage(ask: Ask, payload: str) -> None:
+    """Whatever is wrong with it: exit code 2 and one line, no trace."""
+    done = ask("enqueue", NAME, NAME, payload)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is no JSON" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
+from dhanam_jobs.cli.show import table
 from tests.conftest import absent
 
 if TYPE_CHECKING:
@@ -130,3 +133,15 @@ BOOKS = """{
     "accounts": [{"id": "till", "spaceId": "cafe", "provider": "manual", "name": "Till", "type": "checking",
                   "currency": "MXN"}]
 }"""
+
+
+def test_numbers_stay_whole_where_a_narrow_screen_cuts_texts() -> None:
+    """On 80 columns the names of queues are cut, and neither counts nor durations."""
+    shown = io.StringIO()
+    row = ("categorize-transactions", "categorize-transactions", "5-1795887761155-0.space_123", "0.52 s", 123_456)
+    Console(file=shown, width=80).print(table(("queue", "job", "id", ">took", ">done"), [row], cut=True))
+    heads, cells = shown.getvalue().splitlines()
+    assert len(cells) <= 80
+    assert heads.split() == ["queue", "job", "id", "took", "done"]
+    assert cells.split()[3:] == ["0.52", "s", "123456"]
+    assert cells.count("…") == 3

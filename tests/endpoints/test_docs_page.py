@@ -85,3 +85,10 @@ async def test_the_page_fits_a_phone_in_light_and_in_dark(
     ground, text = (sum(map(int, each[4:-1].split(", "))) for each in grounds)
     assert (ground > text) is (scheme == "light")
     assert abs(ground - text) > 400
+
+
+async def test_the_examples_find_the_service_where_it_listens(service: Service) -> None:
+    """Port and all; what the client calls us is not repeated."""
+    answer = await service.client.get("/docs", headers={"Host": "elsewhere.example"})
+    assert f"JOBS_URL={service.server.url}\n" in answer.text
+    assert "elsewhere" not in answer.text
