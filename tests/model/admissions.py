@@ -113,6 +113,7 @@ def _prefixes(field: Field, claims: list[Claim], rooms: dict[str, int], waiting:
 
 def _note(field: Field, worker: str, claims: list[Claim]) -> None:
     book, turns = field.book, field.book.turns
+    turns.observe(book.running(), book.now)  # what was settled in the same call may have begun a rest
     for one in claims:
         job = book.jobs[one.id]
         field.expect(f"whether {one.id} was too late", _is_late(job, book.now), False)

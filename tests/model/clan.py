@@ -83,6 +83,7 @@ class Clan:
         self.held: dict[str, list[Claim]] = {name: [] for name in QUEUES}
         self.felled: dict[Name, str] = {}
         self.may_go: set[Name] = set()
+        self.told_late: set[Name] = set()  # ended before they were told to go: the message is still on its way
         self.late: list[tuple[int, Script, str, tuple[Any, ...]]] = []
         self.joinable: set[Name] = set()
         self.given: dict[Name, list[Child]] = {}
@@ -179,7 +180,8 @@ class Clan:
         if children and (member.tree or name in self.may_go or name in self.felled):
             self.may_go |= self.joinable  # a child may have been another job, that held its unique key
         member.over, member.children, member.seen, member.tree = True, {}, None, ""
-        self.felled.pop(name, None)
+        if self.felled.pop(name, None):
+            self.told_late.add(name)
 
     def is_over(self, name: Name) -> bool:
         return name in self.ends and self.member(name).over
@@ -217,6 +219,7 @@ class Clan:
                 carried += await queue.courier.run(mend=True)
                 await self.discover()
             if carried == 0:
+                self.told_late.clear()
                 return
         raise Mismatch(f"after {ROUNDS} rounds there is still something to carry")
 

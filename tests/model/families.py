@@ -214,6 +214,8 @@ async def revive(clan: Clan, rng: Random) -> None:
     clan.allowed[name] += 1
     clan.felled.pop(member.name, None)
     clan.may_go.discard(name)
+    if name in clan.told_late:
+        clan.may_go.add(name)
 
 
 # -- ending by hand ---------------------------------------------------------------------------------------------------
