@@ -13,6 +13,7 @@ import pytest
 import dhanam_jobs.engine as engine
 from dhanam_jobs.engine import scripts
 from dhanam_jobs.engine.scripts import Script
+from dhanam_jobs.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 LUA = ROOT / "dhanam_jobs" / "engine" / "lua"
@@ -71,3 +72,11 @@ def test_imports_point_one_way() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     ended = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_readme_names_every_setting() -> None:
+    """Nobody has to look for one in the code."""
+    beside = {"embedded_mode", "force_embedded_redis", "concurrency"}  # what other settings come to
+    names = {name.upper() for name in Settings.__struct_fields__ if name not in beside}
+    page = (ROOT / "README.md").read_text("utf-8")
+    assert {name for name in names if f"`{name}`" not in page} == set()
