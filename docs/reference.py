@@ -13,13 +13,14 @@ import enum
 import inspect
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, is_typeddict
 
 import msgspec
 
 from dhanam_jobs import engine
-from dhanam_jobs.engine import errors, events, pytest_plugin, testing
+from dhanam_jobs.engine import defaults, errors, events, pytest_plugin, testing
 
 #: Public by their names, but there for the engine's other parts and not for users.
 INNER = {
@@ -50,6 +51,7 @@ doesn't answer within five seconds, and an illegal argument is a `ConfigurationE
 docstring doesn't repeat it.
 
 """
+DEFAULTS = "Defaults and limits"
 GROUPS: dict[str, str] = {
     "Engine, queues, jobs": "Engine ServerReport Queue QueueStats QueueCounts Job JobInfo JobState Record AttemptError "
     "JobError JobNotes LogLine",
@@ -85,7 +87,20 @@ def page() -> str:
         parts.append(f"## {title}\n")
         parts += [_entry(name, thing) for name, thing in names.items()]
     body = "\n".join(parts)
-    return f"{HEAD}{_index(body)}\n{body}"
+    return f"{HEAD}{_index(body)}- **[{DEFAULTS}](#{_anchor(DEFAULTS)})**\n\n{body}\n{_defaults()}"
+
+
+def _defaults() -> str:
+    """A table of `defaults.py`: what stands there below each value says what it is."""
+    rows = [f"## {DEFAULTS}\n", "| name | value | what it is |", "|---|--:|---|"]
+    lines = ast.parse(inspect.getsource(defaults)).body
+    for line, said in pairwise(lines):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            assert isinstance(said, ast.Expr)
+            assert isinstance(said.value, ast.Constant)
+            value = getattr(defaults, line.target.id)
+            rows.append(f"| `{line.target.id}` | {value:,} | {said.value.value} |")
+    return "\n".join(rows) + "\n"
 
 
 def _index(body: str) -> str:
