@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from dhanam_jobs.handlers.misfit import misfit
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@-]+$", max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -182,7 +183,7 @@ def decode_document(raw: bytes, name: str) -> Document:
         document = msgspec.json.decode(raw, type=Document)
     except msgspec.ValidationError as error:
         # It is raised at the first thing of another shape; what follows may be no JSON at all.
-        raise LoadError(_explain(str(error), _decode_anything(raw, name))) from None
+        raise LoadError(_explain(error, _decode_anything(raw, name))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _no_json(name, error) from None
     json.loads(raw, object_pairs_hook=_object_of, parse_int=str, parse_float=str)
@@ -222,48 +223,18 @@ def excerpt(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-_MESSAGE = re.compile(r"(?P<reason>.*?)(?: - at `(?P<path>\$.*)`)?\Z", re.DOTALL)
-_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
-
-
-def _explain(message: str, document: object) -> str:
+def _explain(error: msgspec.ValidationError, document: object) -> str:
     """Add the value found, and the legal ones of a choice, to what msgspec says."""
-    match = _MESSAGE.match(message)
-    assert match is not None
-    path = match["path"] or "$"
-    steps = _STEP.findall(path)
-    found: Any = document
-    for key, index in steps:
-        found = found[key] if key else found[int(index)]
-    reason = match["reason"].replace("Expected ", "wanted ", 1)
-    if isinstance(found, dict):
-        return f"{path}: {reason}" + (f"; there are: {', '.join(_fields(steps))}" if "unknown" in reason else "")
-    if legal := _choices(steps):
-        reason = f"wanted one of {', '.join(legal)}"
-    return f"{path}: found {excerpt(found)}, {reason}"
-
-
-def _struct_at(steps: list[tuple[str, str]]) -> type[msgspec.Struct]:
-    struct: Any = Document
-    for key, _ in steps:
-        if key:
-            hint = get_type_hints(struct)[struct.__struct_fields__[struct.__struct_encode_fields__.index(key)]]
-            struct = next((arg for arg in (hint, *get_args(hint)) if hasattr(arg, "__struct_fields__")), struct)
-    return struct  # type: ignore[no-any-return]
-
-
-def _fields(steps: list[tuple[str, str]]) -> tuple[str, ...]:
-    return _struct_at(steps).__struct_encode_fields__
-
-
-def _choices(steps: list[tuple[str, str]]) -> list[str]:
-    if not steps or not steps[-1][0]:
-        return []
-    struct = _struct_at(steps[:-1])
-    hints = get_type_hints(struct)
-    names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
-    hint = hints[names[steps[-1][0]]]
-    return [choice for part in (hint, *get_args(hint)) for choice in get_args(part) if isinstance(choice, str)]
+    place = misfit(error, document, Document)
+    if place is None:
+        return str(error)
+    reason = place.reason.replace("Expected ", "wanted ", 1)
+    if isinstance(place.found, dict):
+        known = f"; there are: {', '.join(place.fields)}" if "unknown" in reason else ""
+        return f"{place.path}: {reason}{known}"
+    if place.choices:
+        reason = f"wanted one of {', '.join(place.choices)}"
+    return f"{place.path}: found {excerpt(place.found)}, {reason}"
 
 
 def _refuse_nul(value: object, path: str) -> None:

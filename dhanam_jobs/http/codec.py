@@ -12,6 +12,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dhanam_jobs.handlers.misfit import misfit
+
 T = TypeVar("T")
 
 # Amounts are Decimals; they go out as numbers with the digits that they have.
@@ -58,7 +60,7 @@ async def read_json(request: Request, shape: type[T]) -> T:
     try:
         return msgspec.json.decode(body or b"{}", type=shape, strict=True)
     except msgspec.ValidationError as error:
-        raise BodyError(422, f"The body does not fit: {error}") from None
+        raise BodyError(422, f"The body does not fit: {_explain(error, _anything(body or b'{}'), shape)}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise BodyError(400, f"The body is not JSON: {error}") from None
 
@@ -83,7 +85,34 @@ def read_query(request: Request, shape: type[T]) -> T:
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise BodyError(422, f"The query does not fit: {error}") from None
+        raise BodyError(422, f"The query does not fit: {_explain(error, given, shape)}") from None
+
+
+def _anything(body: bytes) -> object:
+    """Return what a body holds, read without a shape; None where what follows the misfit is no JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def _explain(error: msgspec.ValidationError, document: object, shape: Any) -> str:
+    """Return what msgspec says, with what was found or wanted where it doesn't tell.
+
+    A value is repeated because no typed field holds a secret: payloads, which may, are of any shape here.
+    """
+    text = str(error)
+    place = misfit(error, document, shape)
+    if place is None:
+        return text
+    if "unknown field" in place.reason:
+        return f"{text}, wanted one of {', '.join(place.fields)}" if place.fields else text
+    if "enum value" in place.reason:
+        return f"{text}, wanted one of {', '.join(place.choices)}" if place.choices else text
+    if isinstance(place.found, (str, int, float)):
+        found = json.dumps(place.found, ensure_ascii=False)
+        return f"{text}, found {found if len(found) <= 60 else found[:57] + '...'}"
+    return text
 
 
 def iso_time(at_ms: int) -> str:

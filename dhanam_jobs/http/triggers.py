@@ -23,6 +23,7 @@ from dhanam_jobs.handlers.update_esg import EsgUpdate, EsgUpdated
 from dhanam_jobs.http.admin.audited import audited
 from dhanam_jobs.http.codec import NoFields
 from dhanam_jobs.http.endpoint import Answer, Call, Endpoint, Guard
+from dhanam_jobs.http.errors import ApiError
 from dhanam_jobs.http.jobs import JobAccepted, answer_of
 
 
@@ -83,6 +84,8 @@ class ScoresAnswer(msgspec.Struct, rename="camel", kw_only=True):
     failures: list[str]
 
 
+_EAST: Final = dt.timedelta(hours=14)
+"""How far the clocks of Kiritimati, where days begin first, are ahead of UTC."""
 Day = Annotated[dt.date, msgspec.Meta(extra_json_schema={"example": "2026-05-20"})]
 
 
@@ -171,6 +174,10 @@ async def update_esg(call: Call[NoFields, EsgUpdate]) -> Answer:
 async def snapshot_valuation(call: Call[NoFields, WhichDay]) -> Answer:
     """Value a space."""
     space_id, user_id, day = call.path["spaceId"], call.caller.id, call.body.date
+    latest = (dt.datetime.now(dt.UTC) + _EAST).date()
+    if day is not UNSET and day > latest:
+        # Nowhere on earth has it come. Where it is a matter of the space's zone, the job says so.
+        raise ApiError(422, f"The body does not fit: date: found {day}, wanted today or an earlier day")
     date = None if day is UNSET else day.isoformat()
     job = await call.once(lambda: call.context.jobs.trigger_valuation_snapshot(space_id, date, user_id=user_id))
     return await answer_of(call, job, SpaceValued, _of_a_valuation)

@@ -94,6 +94,10 @@ async def test_a_body_comes_as_its_type_and_an_answer_as_its_row_says(wishing: S
         (b'{"howMany": 1} {}', 400, "not JSON"),
         (b"[" * 100_000, 422, "object"),
         (b'{"howMany": ' + b"9" * 5000 + b"}", 422, "$.howMany"),
+        (b'{"howMany": 0}', 422, "at `$.howMany`, found 0"),
+        (b'{"howMany": "' + b"x" * 5000 + b'"}', 422, "xxx..."),
+        (b'{"howMany": 0} and more', 422, "at `$.howMany`"),
+        (b'{"howmany": 1}', 422, "unknown field `howmany`, wanted one of howMany, text"),
     ],
 )
 async def test_a_body_that_is_not_right_is_refused(wishing: Service, content: bytes, status: int, named: str) -> None:

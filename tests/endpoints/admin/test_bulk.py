@@ -79,16 +79,33 @@ async def test_cleaning_removes_the_oldest_of_a_state(stage: Stage) -> None:
     assert (await stage.told("Queue", QUEUE))[-1] == ("admin.queue_clean", "high", facts)
 
 
+NO_STATE = "Invalid enum value '%s' - at `$.state`, wanted one of "
+ENDED = "failed, completed, cancelled"
+FIELDS = "name, text, priority, olderThanS"
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "text"),
     [
         ("clean", {}, "Object missing required field `state`"),
-        ("clean", {"state": "active"}, "Invalid enum value 'active' - at `$.state`"),
-        ("clean", {"state": "failed", "limit": 0}, "Expected `int` >= 1 - at `$.limit`"),
-        ("retry", {"state": "waiting"}, "Invalid enum value 'waiting' - at `$.state`"),
-        ("retry", {"olderThanS": -1}, "Expected `float` >= 0.0 - at `$.olderThanS`"),
-        ("promote", {"nme": "x"}, "Object contains unknown field `nme`"),
-        ("empty", {"delayed": "yes"}, "Expected `bool`, got `str` - at `$.delayed`"),
+        (
+            "clean",
+            {"state": "active"},
+            f"{NO_STATE % 'active'}waiting, delayed, blocked, parked, {ENDED}",
+        ),
+        ("clean", {"state": "failed", "limit": 0}, "Expected `int` >= 1 - at `$.limit`, found 0"),
+        (
+            "retry",
+            {"state": "waiting"},
+            f"{NO_STATE % 'waiting'}{ENDED}",
+        ),
+        ("retry", {"olderThanS": -1}, "Expected `float` >= 0.0 - at `$.olderThanS`, found -1"),
+        (
+            "promote",
+            {"nme": "x"},
+            f"Object contains unknown field `nme`, wanted one of {FIELDS}",
+        ),
+        ("empty", {"delayed": "yes"}, 'Expected `bool`, got `str` - at `$.delayed`, found "yes"'),
     ],
 )
 async def test_a_body_that_does_not_fit_is_422(stage: Stage, verb: str, body: dict[str, Any], text: str) -> None:

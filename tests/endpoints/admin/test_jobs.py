@@ -86,11 +86,11 @@ async def test_a_cursor_that_no_page_gave_is_422(stage: Stage, state: str | None
 @pytest.mark.parametrize(
     ("params", "text"),
     [
-        ({"state": "dead"}, "Invalid enum value 'dead' - at `$.state`"),
-        ({"limit": "0"}, "Expected `int` >= 1 - at `$.limit`"),
-        ({"limit": "101"}, "Expected `int` <= 100 - at `$.limit`"),
-        ({"priority": "10"}, "Expected `int` <= 9 - at `$.priority`"),
-        ({"text": ""}, "Expected `str` of length >= 1 - at `$.text`"),
+        ({"state": "dead"}, f"Invalid enum value 'dead' - at `$.state`, wanted one of {', '.join(STATES)}"),
+        ({"limit": "0"}, 'Expected `int` >= 1 - at `$.limit`, found "0"'),
+        ({"limit": "101"}, 'Expected `int` <= 100 - at `$.limit`, found "101"'),
+        ({"priority": "10"}, 'Expected `int` <= 9 - at `$.priority`, found "10"'),
+        ({"text": ""}, 'Expected `str` of length >= 1 - at `$.text`, found ""'),
         ({"nme": "x"}, "found the parameter 'nme', wanted one of state, name, text, priority, limit, cursor"),
     ],
 )

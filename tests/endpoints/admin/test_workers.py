@@ -69,9 +69,9 @@ async def test_one_worker_is_paused_resumed_and_given_more_to_do(stage: Stage) -
     ("body", "text"),
     [
         ({}, "Object missing required field `concurrency`"),
-        ({"concurrency": 0}, "Expected `int` >= 1 - at `$.concurrency`"),
-        ({"concurrency": 1001}, "Expected `int` <= 1000 - at `$.concurrency`"),
-        ({"concurrency": "5"}, "Expected `int`, got `str` - at `$.concurrency`"),
+        ({"concurrency": 0}, "Expected `int` >= 1 - at `$.concurrency`, found 0"),
+        ({"concurrency": 1001}, "Expected `int` <= 1000 - at `$.concurrency`, found 1001"),
+        ({"concurrency": "5"}, 'Expected `int`, got `str` - at `$.concurrency`, found "5"'),
     ],
 )
 async def test_a_concurrency_that_can_not_be_is_422(stage: Stage, body: dict[str, Any], text: str) -> None:
