@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from redis import exceptions as redis_errors
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -112,6 +113,10 @@ class _Row(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+_TAKES_NOTHING: Final = _Row(503, "The job store takes nothing now", 5.0)
+_REFUSING: Final = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""How Redis's words begin while its disk is full, its replicas are away or a script runs: an outage, no mistake."""
+
 _TABLE: Final[Mapping[type[Exception], _Row]] = {
     engine.UnknownQueue: _Row(404),
     engine.JobNotFound: _Row(404),
@@ -126,6 +131,10 @@ _TABLE: Final[Mapping[type[Exception], _Row]] = {
     engine.Draining: _Row(503, "The service is shutting down and takes no new jobs", 30.0),
     # The engine's text may name the server's address.
     engine.EngineUnavailable: _Row(503, "The job store does not answer", 5.0),
+    redis_errors.OutOfMemoryError: _TAKES_NOTHING,
+    redis_errors.ReadOnlyError: _TAKES_NOTHING,
+    redis_errors.ClusterDownError: _TAKES_NOTHING,
+    redis_errors.MasterDownError: _TAKES_NOTHING,
     NotAlive: _Row(404),
     rules_service.NotAllowed: _Row(403),
     rules_service.NotFound: _Row(404),
@@ -150,6 +159,8 @@ def as_api_error(error: Exception) -> ApiError:
     for kind in type(error).__mro__:
         if row := _TABLE.get(kind):
             return ApiError(row.status, row.message or str(error), retry_after_s=row.retry_after_s)
+    if isinstance(error, redis_errors.ResponseError) and str(error).startswith(_REFUSING):
+        return ApiError(503, _TAKES_NOTHING.message or "", retry_after_s=_TAKES_NOTHING.retry_after_s)
     return ApiError(500, INTERNAL)
 
 

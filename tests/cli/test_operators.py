@@ -388,3 +388,11 @@ def test_a_payload_that_is_no_json_is_bad_usage(ask: Ask, payload: str) -> None:
     done = ask("enqueue", NAME, NAME, payload)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is no JSON" in done.stderr
+
+
+def test_what_a_letter_about_passwords_lacks_is_named(ask: Ask) -> None:
+    """Its template's name is no secret, and doesn't hide the rest of the sentence."""
+    done = ask("enqueue", "email-notifications", "send-email", '{"to": "a@b.test", "template": "password-changed"}')
+    assert done.exit_code == 1
+    assert "missing required field" in done.stderr
+    assert "REDACTED" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from dhanam_jobs.engine import (
     Draining,
@@ -40,6 +41,27 @@ def test_each_exception_has_its_answer(error: type[Exception], status: int, retr
     assert answer.status == status
     assert (answer.retry_after_s is not None) is retryable
     assert status in CODES
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ResponseError("MISCONF Errors writing to the AOF file: No space left on device script: x"), 503),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), 503),
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), 503),
+        (ReadOnlyError("You can't write against a read only replica."), 503),
+        (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), 500),
+        (ResponseError("wrong number of arguments for 'get' command"), 500),
+    ],
+)
+def test_a_redis_that_takes_nothing_is_an_outage_and_a_wrong_command_is_a_mistake(
+    error: ResponseError, status: int
+) -> None:
+    """A full disk is worth another try; a command that can't be is not."""
+    answer = as_api_error(error)
+    assert answer.status == status
+    assert (answer.retry_after_s is not None) is (status == 503)
+    assert "space left" not in answer.message
 
 
 @pytest.mark.parametrize("error", [EngineUnavailable, StoreUnavailable, EngineError, RuntimeError])

@@ -102,4 +102,5 @@ def fill(template: Template, data: dict[str, Any]) -> letters.Letter:
     try:
         return msgspec.convert(data, template.letter)
     except msgspec.ValidationError as error:
-        raise BadLetter(f"data of template {template.name!r}: {error}") from None
+        # The name comes last: before a colon, that of a letter about passwords would make the rest look like one.
+        raise BadLetter(f"data: {error} (template {template.name!r})") from None
