@@ -227,7 +227,7 @@ class EventReader:
 
 async def recent_events(engine: Engine, queues: Sequence[Queue], limit: int) -> list[Event]:
     """The newest events of these queues, at most `limit`, the oldest first. Raises EngineUnavailable."""
-    checks.whole("limit", limit, 1)
+    checks.whole("limit", limit, 0)
     found: list[tuple[tuple[int, int], list[Event]]] = []
     for queue in queues:
         try:
