@@ -92,7 +92,10 @@ class Executor:
                 why = f"the result can't be kept: it is nested deeper than {defaults.MAX_DEPTH} levels"
                 return self._failed(claim, job_type, JobError("ResultNotEncodable", why))
             result = msgspec.Raw(encoded)
-        return self._ended(claim, job_type, "completed", self._record(claim, "completed", result, None))
+        body = self._record(claim, "completed", result, None)
+        if claim.plain and job_type.retention is None:
+            return Outcome(claim, "completed", body)
+        return self._ended(claim, job_type, "completed", body)
 
     def parked(self, claim: Claim) -> Outcome:
         """This process doesn't know the job's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -123,50 +124,27 @@ class Claim:
     last. `plain` says that the entry holds a name and a payload, no more.
     """
 
-    __slots__ = (
-        "attempt",
-        "created_ms",
-        "ended_ms",
-        "entry",
-        "errors",
-        "expires_ms",
-        "id",
-        "key",
-        "line",
-        "meta",
-        "name",
-        "options",
-        "payload",
-        "place",
-        "plain",
-        "priority",
-        "queued_ms",
-        "snoozes",
-        "stalls",
-        "started_ms",
-        "unique",
-        "waits",
-    )
+    # What a plain job doesn't have stands in the class, so that its claim is made of a few fields only.
+    attempt = 1
+    stalls = 0
+    snoozes = 0
+    waits = 0
+    unique: str | None = None
+    key: str | None = None
+    options: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
+    errors: bytes | None = None
+    line: Sequence[str] = ()
+    started_ms = 0
+    ended_ms = 0
+    expires_ms = 0
 
     def __init__(self, place: str, level: int, entry: bytes, fields: list[bytes]) -> None:
         text = entry.decode()
         self.place = place
         self.entry = entry
         self.priority = level
-        self.queued_ms = self.created_ms = int(text[: text.index("-")])
-        self.attempt = 1
-        self.stalls = 0
-        self.snoozes = 0
-        self.waits = 0
-        self.unique: str | None = None
-        self.key: str | None = None
-        self.options: dict[str, Any] | None = None
-        self.meta: dict[str, Any] | None = None
-        self.errors: bytes | None = None
-        self.line: list[str] = []
-        self.started_ms = 0
-        self.ended_ms = 0
-        self.expires_ms = 0
+        self.queued_ms = self.created_ms = int(text.partition("-")[0])
         self.plain = len(fields) == 4 and fields[0] == b"name" and fields[2] == b"payload"
         if self.plain:
             self.id = f"{level}-{text}"

@@ -40,7 +40,7 @@ class Claims:
 async def test_a_tenant_s_single_job_is_among_the_next_two_starts_behind_a_hundred_thousand_of_another(
     engine: Engine,
 ) -> None:
-    """Also one more after it has had its turn, and one without a key."""
+    """Also one more after it has had its turn."""
     queue = engine.queue("pages")
     claims = Claims(queue)
     await fill(queue, "big", BACKLOG)
