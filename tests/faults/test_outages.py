@@ -197,13 +197,20 @@ async def test_a_stream_or_group_deleted_by_hand_is_made_anew(
     handlers: Handlers,
     connect: Connect,
     make_worker: MakeWorker,
+    wait_until: WaitUntil,
 ) -> None:
     """What was in it is gone or delivered once more; the worker goes on with what comes."""
     queue = await connect(server.url)
     place = "jobs:{work}:waiting:5"
     async with make_worker(queue, concurrency=2):
-        await queue.enqueue("gate", 1)
+        gate = await queue.enqueue("gate", 1)
         await handlers.all_begun(1)
+
+        async def later() -> bool:
+            seconds, micros = await client.time()
+            return seconds * 1000 + micros // 1000 > int(gate.id.split("-")[1])
+
+        await wait_until(later, "a stream that begins anew gives no id of this millisecond once more")
         if what == "stream":
             await client.delete(place)
         else:
