@@ -20,13 +20,16 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 import redis.asyncio as redis_async
 import uvloop
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
@@ -310,3 +313,17 @@ async def pg_url(pg_server: str) -> AsyncIterator[str]:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, without a window."""
+    path = shutil.which("chromium")
+    if path is None:
+        absent("chromium")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        await browser.close()

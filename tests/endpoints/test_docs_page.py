@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
 
 from dhanam_jobs.http.table import ENDPOINTS
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
     from tests.endpoints.conftest import Service
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium, without a window."""
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 async def opened(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Browser, async_playwright
 
 from dhanam_jobs.handlers.mail.catalog import fill, template_of
 from dhanam_jobs.handlers.mail.render import Letterhead, Reader, render
 from tests.handlers.mail.samples import BARE, SAMPLES
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 pytestmark = pytest.mark.long
 
@@ -29,20 +29,6 @@ _BROKEN = """() => {
   return found;
 }"""
 """Amounts, shares and numbers that a line's end cuts in two."""
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium, without a window."""
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
