@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 
+#: Left to CI as a whole, like tests marked `long`, so that everyday runs stay under five minutes.
+LONG_FOLDERS = ("tests/cli/", "tests/endpoints/admin/", "tests/faults/")
+
+
 def absent(what: str) -> None:
     """Skips the test on a laptop that lacks a part; where CI=true the lack is a failure."""
     if IN_CI:
@@ -54,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     skip = pytest.mark.skip(reason="long; runs where CI=true, or with -m long")
     for item in items:
-        if item.get_closest_marker("long"):
+        if item.get_closest_marker("long") or item.nodeid.startswith(LONG_FOLDERS):
             item.add_marker(skip)
 
 
