@@ -15,7 +15,6 @@ import msgspec
 
 from . import defaults, keys, scripts
 from .errors import ConfigurationError, EngineError, EngineUnavailable, ScheduleNotFound, ScheduleOwned
-from .link import Unreachable
 from .request import Encoder
 from .results import Job
 from .schedule import OPERATOR, Schedule, ScheduleInfo, definition, read, to_ms
@@ -228,10 +227,7 @@ class Schedules:
         return await self._command(command, keys.registry(self._engine.prefix), *arguments)
 
     async def _command(self, *words: str | int) -> Any:
-        try:
-            return await self._engine.servers.command(str(words[1]), *words)
-        except Unreachable as error:
-            raise EngineUnavailable(f"Redis did not answer {words[0]}: {error}") from error
+        return await self._engine.command(str(words[1]), *words)
 
 
 def _definition_arguments(schedule: Schedule, queue: Queue) -> list[str]:
